@@ -1,0 +1,1 @@
+"""Neural-network compression for uncertainty estimation."""
