@@ -1,0 +1,223 @@
+"""The networks, their sizes and seeds, and the two containers."""
+
+import pytest
+import torch
+from torch import nn
+
+from uecompress import networks
+
+SEEDED = [
+    networks.mlp,
+    networks.cnn,
+    networks.cnn_as_printed,
+    networks.lenet300,
+    networks.lenet5,
+    networks.resnet_small,
+]
+
+
+def images(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(
+    ("make", "count"),
+    [
+        (networks.mlp, 242_178),
+        (networks.cnn, 410_540),
+        (networks.cnn_as_printed, 410_540),
+        (networks.lenet300, 266_610),
+        (networks.lenet5, 431_080),
+        (networks.resnet_small, 77_754),
+    ],
+)
+def test_parameter_counts(make, count):
+    assert networks.parameter_count(make()) == count
+
+
+def test_mlp_parameters_by_formula_for_other_sizes():
+    # d inputs, h units, k hidden layers, c classes; batch norm 2 n, linear n m + m
+    d, h, k, c = 7, 5, 4, 3
+    expected = (2 * d + d * h + h) + (k - 1) * (2 * h + h * h + h) + (2 * h + h * c + c)
+    assert networks.parameter_count(networks.mlp(d, h, k, c)) == expected
+
+
+@pytest.mark.parametrize("make", SEEDED)
+def test_seed_decides_the_weights_and_leaves_the_generator_alone(make):
+    torch.manual_seed(123)
+    before = torch.get_rng_state()
+    first, second, other = make(seed=7), make(seed=7), make(seed=8)
+    assert torch.equal(torch.get_rng_state(), before)
+    for (name, a), b, c in zip(
+        first.state_dict().items(),
+        second.state_dict().values(),
+        other.state_dict().values(),
+        strict=True,
+    ):
+        assert torch.equal(a, b), name
+        layer = first.get_submodule(name.rpartition(".")[0])
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            assert not torch.equal(a, c), name
+
+
+def test_seed_gives_torch_default_initialisation():
+    model = networks.lenet300(seed=3)
+    torch.manual_seed(3)
+    assert torch.equal(model.linear1.weight, nn.Linear(784, 300).weight)
+
+
+def test_mlp_is_the_printed_one():
+    kinds = [(name, type(module)) for name, module in networks.mlp(depth=2).named_children()]
+    assert kinds == [
+        ("flatten", nn.Flatten),
+        *(("norm1", nn.BatchNorm1d), ("linear1", nn.Linear)),
+        *(("relu1", nn.ReLU), ("dropout1", nn.Dropout)),
+        *(("norm2", nn.BatchNorm1d), ("linear2", nn.Linear)),
+        *(("relu2", nn.ReLU), ("dropout2", nn.Dropout)),
+        *(("norm3", nn.BatchNorm1d), ("linear3", nn.Linear)),
+    ]
+    model = networks.mlp(dropout=0.25)
+    assert {m.p for m in model.modules() if isinstance(m, nn.Dropout)} == {0.25}
+    x = images(4, 1, 28, 28)
+    assert torch.equal(model.eval()(x), model(x.reshape(4, 784)))
+
+
+def test_printed_cnn_does_not_survive_28_pixels():
+    printed = networks.cnn_as_printed().eval()
+    with pytest.raises(RuntimeError, match="Output size is too small"):
+        printed(images(2, 1, 28, 28))
+    assert printed(images(2, 1, 32, 32)).min() >= 0
+
+
+def test_cnn_differs_from_the_printed_one_by_padding_and_plain_logits():
+    x = images(16, 1, 28, 28)
+    fixed, printed = networks.cnn(seed=4).eval(), networks.cnn_as_printed(seed=4).eval()
+    logits = fixed(x)
+    assert logits.min() < 0
+    x32 = torch.zeros(16, 1, 32, 32)
+    x32[:, :, 2:30, 2:30] = x
+    assert torch.equal(logits.clamp(min=0), printed(x32))
+
+
+def test_printed_cnn_drops_logits_when_training():
+    printed = networks.cnn_as_printed(dropout=0.5)
+    assert list(printed._modules)[-2:] == ["relu7", "dropout2"]
+    assert list(networks.cnn()._modules) == ["pad", *list(printed._modules)[:-2]]
+
+
+def test_lenet5_against_functional_form():
+    import torch.nn.functional as F
+
+    net, x = networks.lenet5(seed=1), images(3, 1, 28, 28)
+    h = F.max_pool2d(F.relu(F.conv2d(x, net.conv1.weight, net.conv1.bias)), 2)
+    h = F.max_pool2d(F.relu(F.conv2d(h, net.conv2.weight, net.conv2.bias)), 2)
+    assert h.shape == (3, 50, 4, 4)
+    h = F.relu(F.linear(h.flatten(1), net.linear1.weight, net.linear1.bias))
+    assert torch.equal(net(x), F.linear(h, net.linear2.weight, net.linear2.bias))
+
+
+@pytest.mark.parametrize(("channels", "size"), [(1, 28), (3, 32)])
+@pytest.mark.parametrize("make", [networks.cnn, networks.resnet_small])
+def test_convolutional_networks_take_both_image_sizes(make, channels, size):
+    logits = make(channels, 7).eval()(images(2, channels, size, size))
+    assert logits.shape == (2, 7)
+
+
+def test_resnet_small_halves_the_image_twice_and_doubles_the_channels():
+    net = networks.resnet_small(width=4).eval()
+    x = net.relu(net.norm(net.conv(images(1, 1, 28, 28))))
+    shapes = []
+    for block in (net.block1, net.block2, net.block3):
+        x = block(x)
+        shapes.append(tuple(x.shape[1:]))
+    assert shapes == [(4, 28, 28), (8, 14, 14), (16, 7, 7)]
+    assert type(net.block1.shortcut) is nn.Identity
+
+
+@pytest.mark.parametrize(
+    ("make", "sizes", "message"),
+    [
+        (networks.mlp, {"width": 0}, "width must be positive, got 0"),
+        (networks.mlp, {"depth": 0}, "depth must be positive, got 0"),
+        (networks.cnn, {"in_channels": -1}, "in_channels must be positive, got -1"),
+        (networks.cnn_as_printed, {"num_classes": 0}, "num_classes must be positive"),
+        (networks.resnet_small, {"width": 0}, "width must be positive"),
+        (networks.mlp, {"dropout": 1.5}, r"dropout probability .* 1\.5"),
+    ],
+)
+def test_impossible_sizes(make, sizes, message):
+    with pytest.raises(ValueError, match=message):
+        make(**sizes)
+
+
+def test_residual_is_the_sum():
+    branch, shortcut, x = nn.Linear(3, 3), nn.Linear(3, 3), images(5, 3)
+    assert torch.equal(networks.Residual(branch)(x), branch(x) + x)
+    block = networks.Residual(branch, shortcut)
+    assert torch.equal(block(x), branch(x) + shortcut(x))
+    assert block.config() == {"branch": branch, "shortcut": shortcut}
+    assert torch.equal(networks.Residual(**block.config())(x), block(x))
+
+
+def test_residual_does_not_broadcast():
+    with pytest.raises(ValueError, match=r"branch gives shape \(5, 1\), the shortcut \(5, 3\)"):
+        networks.Residual(nn.Linear(3, 1))(images(5, 3))
+
+
+def test_ensemble_gives_one_batch_to_all_or_one_to_each():
+    members = [networks.lenet5(seed=seed) for seed in range(3)]
+    ensemble = networks.Ensemble(members)
+    shared, own = images(4, 1, 28, 28), images(3, 4, 1, 28, 28)
+    assert torch.equal(ensemble(shared), torch.stack([member(shared) for member in members]))
+    expected = torch.stack([member(own[m]) for m, member in enumerate(members)])
+    assert torch.equal(ensemble(own), expected)
+    # a batch of M vectors is one batch for everyone
+    flat = networks.Ensemble([networks.lenet300(seed=seed) for seed in range(2)])
+    assert flat(images(2, 784)).shape == (2, 2, 10)
+
+
+def test_ensemble_config_rebuilds_it():
+    ensemble = networks.Ensemble([networks.lenet300(seed=seed) for seed in range(2)])
+    again, x = networks.Ensemble(**ensemble.config()), images(2, 1, 28, 28)
+    assert list(ensemble.config()) == ["members"]
+    assert torch.equal(again(x), ensemble(x))
+
+
+def test_ensemble_refuses():
+    with pytest.raises(ValueError, match="at least one member"):
+        networks.Ensemble([])
+    ensemble = networks.Ensemble([networks.lenet300(seed=seed) for seed in range(3)])
+    with pytest.raises(ValueError, match="the first is 2 for 3 members"):
+        ensemble(images(2, 4, 1, 28, 28))
+    with pytest.raises(ValueError, match=r"members.0 returns shape \(3, 4, 10\)"):
+        networks.Ensemble([ensemble])(images(4, 1, 28, 28))
+
+
+def test_channel_pad_surrounds_each_channel_with_its_value():
+    pad, x = networks.ChannelPad2d((1, 2, 3, 0), 2), images(4, 2, 5, 6)
+    assert torch.equal(pad(x), nn.ZeroPad2d((1, 2, 3, 0))(x))
+    pad.value.copy_(torch.tensor([0.5, -7.0]))
+    for c in range(2):
+        channel = nn.functional.pad(x[:, c], (1, 2, 3, 0), value=pad.value[c].item())
+        assert torch.equal(pad(x)[:, c], channel)
+    again = networks.ChannelPad2d(**pad.config())
+    again.load_state_dict(pad.state_dict())
+    assert torch.equal(again(x), pad(x))
+
+
+def test_channel_pad_passes_gradients_and_vectorises():
+    pad, x = networks.ChannelPad2d(1, 2), images(3, 4, 2, 5, 5).requires_grad_()
+    weights = images(3, 4, 2, 7, 7, seed=1)
+    (gradient,) = torch.autograd.grad((pad(x) * weights).sum(), x)
+    assert torch.equal(gradient, weights[..., 1:-1, 1:-1])
+    assert torch.equal(torch.vmap(pad)(x), pad(x))
+
+
+def test_channel_pad_refuses():
+    for padding in (-1, (1, 1), (0, 0, 0, -1)):
+        with pytest.raises(ValueError, match="four non-negative ints"):
+            networks.ChannelPad2d(padding, 1)
+    with pytest.raises(ValueError, match="channels must be positive, got 0"):
+        networks.ChannelPad2d(1, 0)
+    with pytest.raises(ValueError, match="input has 1 channels, the padding 2"):
+        networks.ChannelPad2d(1, 2)(images(1, 1, 4, 4))

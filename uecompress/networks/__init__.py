@@ -1,0 +1,30 @@
+"""The course's networks as plain trees, and surgery on them: replacement, removal, fusion.
+
+A network is a nest of ``nn.Sequential`` with named children and of the containers
+:class:`Residual` and :class:`Ensemble`, so a layer is replaced by assigning it:
+``model.linear1 = smaller``.
+"""
+
+from .containers import Ensemble, Residual
+from .fusion import fuse_batch_norm
+from .padding import ChannelPad2d
+from .tree import linear_and_conv_layers, parameter_count, replace_layers
+from .units import keep_units
+from .zoo import cnn, cnn_as_printed, lenet5, lenet300, mlp, resnet_small
+
+__all__ = [
+    "ChannelPad2d",
+    "Ensemble",
+    "Residual",
+    "cnn",
+    "cnn_as_printed",
+    "fuse_batch_norm",
+    "keep_units",
+    "lenet5",
+    "lenet300",
+    "linear_and_conv_layers",
+    "mlp",
+    "parameter_count",
+    "replace_layers",
+    "resnet_small",
+]

@@ -1,0 +1,128 @@
+"""Walking a network's tree: its leaves, its straight stretches, replacement and counting."""
+
+import copy
+from collections.abc import Callable, Iterator
+
+from torch import nn
+from torch.nn.utils import parametrize
+
+# The straight stretch of a tree: the container that holds it (None for the whole network) and the
+# dotted names and modules that run one after another.
+Chain = tuple[nn.Module | None, list[tuple[str, nn.Module]]]
+
+
+def linear_and_conv_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The layers that compression acts on.
+
+    Returns:
+        The dotted name and module of every ``nn.Linear`` and ``nn.Conv2d``, subclasses and
+        parametrized ones included, in the order of the tree. A module used twice is listed once,
+        under its first name.
+    """
+    return [(n, m) for n, m in _leaves(model) if isinstance(m, nn.Linear | nn.Conv2d)]
+
+
+def parameter_count(model: nn.Module) -> int:
+    """The number of parameters; a shared one counts once, buffers do not count."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def replace_layers(
+    model: nn.Module, function: Callable[[str, nn.Module], nn.Module | None]
+) -> nn.Module:
+    """A deep copy of a network in which some leaves are other modules.
+
+    Leaves are the modules without children, and parametrized layers. The tree may hold any
+    containers, ensembles and residual blocks among them. What is not replaced is copied, with
+    everything it shares still shared; the input is not changed.
+
+    Args:
+        model: a network, or a single layer.
+        function: is asked ``function(name, module)`` once for every leaf, with its dotted name
+            (the empty string for a model that is itself a leaf) and the leaf's copy, which it may
+            use up in what it returns. It returns the replacement, or None to leave the leaf alone.
+            A leaf used at several places is asked for under its first name, and its one
+            replacement goes to all of them. Replacements take over train or eval mode.
+
+    Raises:
+        TypeError: if ``function`` returns something that is neither a module nor None.
+    """
+    model = copy.deepcopy(model)
+    replacements = {}
+    for name, leaf in list(_leaves(model)):
+        replacement = function(name, leaf)
+        if replacement is None:
+            continue
+        if not isinstance(replacement, nn.Module):
+            raise TypeError(f"the replacement of {name!r} is not a module: {replacement!r}")
+        replacements[leaf] = replacement.train(leaf.training)
+    for parent in list(model.modules()):
+        for child_name, child in parent._modules.items():
+            if child in replacements:
+                parent._modules[child_name] = replacements[child]
+    return replacements.get(model, model)
+
+
+def chains(model: nn.Module) -> list[Chain]:
+    """The straight stretches of a network, in the order of the tree.
+
+    Nested ``nn.Sequential`` are flattened into one stretch. Any other container is one step of
+    the stretch it stands in, and each of its children starts a stretch of its own. A module used
+    at several places is listed at each of them.
+
+    Returns:
+        Pairs (owner, steps): the container whose child the stretch is, None for the network
+        itself, and the (dotted name, module) pairs in the order of execution.
+    """
+    return list(_chains("", model, None))
+
+
+def is_plain(module: nn.Module | None, *kinds: type[nn.Module]) -> bool:
+    """Whether a module is exactly of one of these kinds and owns its ``weight`` and ``bias``.
+
+    False for subclasses, for parametrized layers and for those pruned with ``nn.utils.prune``,
+    whose weight is computed from other tensors.
+    """
+    return type(module) in kinds and set(module._parameters) == {"weight", "bias"}
+
+
+def _leaves(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Dotted names and leaves, each leaf once."""
+    seen = set()
+
+    def walk(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+        if module in seen:
+            return
+        seen.add(module)
+        children = list(module.named_children())
+        if not children or parametrize.is_parametrized(module):
+            yield name, module
+            return
+        for child_name, child in children:
+            yield from walk(_join(name, child_name), child)
+
+    return walk("", model)
+
+
+def _chains(name: str, module: nn.Module, owner: nn.Module | None) -> Iterator[Chain]:
+    steps = _steps(name, module)
+    yield owner, steps
+    for step_name, step in steps:
+        for child_name, child in step._modules.items():
+            if child is not None:
+                yield from _chains(_join(step_name, child_name), child, step)
+
+
+def _steps(name: str, module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """A module as the steps of a stretch: itself, or the steps of its children in turn."""
+    if type(module) is not nn.Sequential:
+        return [(name, module)]
+    return [
+        step
+        for child_name, child in module._modules.items()
+        for step in _steps(_join(name, child_name), child)
+    ]
+
+
+def _join(name: str, child_name: str) -> str:
+    return f"{name}.{child_name}" if name else child_name
