@@ -1,0 +1,184 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from uecompress import data, lowrank, networks, training, uncertainty
+
+
+@pytest.fixture
+def linear():
+    torch.manual_seed(0)
+    return nn.Linear(12, 8).double()
+
+
+@pytest.fixture
+def x():
+    return torch.randn(5, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+# --- one layer ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rank", range(1, 9))
+def test_svd_linear_is_the_best_approximation(linear, rank):
+    before = copy.deepcopy(linear.state_dict())
+    pair = lowrank.svd_linear(linear, rank)
+    error = torch.linalg.norm(linear.weight - pair.u.weight @ pair.vh.weight)
+    tail = torch.linalg.svdvals(linear.weight)[rank:]
+    torch.testing.assert_close(error, tail.norm())
+    assert torch.equal(pair.u.bias, linear.bias)
+    assert sum(p.numel() for p in pair.parameters()) == rank * (12 + 8) + 8
+    assert all(torch.equal(before[k], v) for k, v in linear.state_dict().items())
+
+
+def test_full_rank_is_the_same_function_with_the_same_gradient(linear, x):
+    pair = lowrank.svd_linear(linear, 8)
+    x.requires_grad_()
+    torch.testing.assert_close(pair(x), linear(x), rtol=0, atol=1e-14)
+    (ours,) = torch.autograd.grad(pair(x).square().sum(), x)
+    (theirs,) = torch.autograd.grad(linear(x).square().sum(), x)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-13)
+
+
+def test_both_factors_are_balanced(linear):
+    pair = lowrank.svd_linear(linear, 3)
+    gram_u, gram_vh = pair.u.weight.T @ pair.u.weight, pair.vh.weight @ pair.vh.weight.T
+    torch.testing.assert_close(gram_u, gram_vh)  # both are diag(σ)
+
+
+def test_no_bias_and_dtype_are_kept():
+    layer = nn.Linear(6, 4, bias=False)
+    pair = lowrank.svd_linear(layer, 2)
+    assert pair.u.bias is None
+    assert pair.vh.bias is None
+    assert pair.u.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("rank", [0, 9, 1.5])
+def test_bad_rank_of_a_layer(linear, rank):
+    with pytest.raises(ValueError, match=r"1\.\.8"):
+        lowrank.svd_linear(linear, rank)
+
+
+@pytest.mark.parametrize(
+    ("m", "n", "rank"), [(200, 784, 159), (200, 200, 99), (10, 200, 9), (1, 50, 0), (2, 2, 0)]
+)
+def test_break_even_rank(m, n, rank):
+    assert lowrank.break_even_rank(m, n) == rank
+    assert rank * (m + n) < m * n <= (rank + 1) * (m + n)
+
+
+# --- a whole network ---------------------------------------------------------------------------
+
+
+def test_compress_by_rank_and_what_is_left_alone():
+    model = networks.mlp()
+    before = copy.deepcopy(model.state_dict())
+    small = lowrank.compress(model, rank=25)
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    assert isinstance(small.linear4, nn.Linear)  # 10 × 200 would grow at rank 25
+    assert small.linear1.vh.weight.shape == (25, 784)
+    expected = 242_178 - 784 * 200 - 2 * 200 * 200 + 25 * (984 + 400 + 400)
+    assert networks.parameter_count(small) == expected
+
+    rows = lowrank.plan(model, rank=25)
+    assert [p.name for p in rows] == ["linear1", "linear2", "linear3", "linear4"]
+    assert [p.rank for p in rows] == [25, 25, 25, None]
+    assert [p.break_even for p in rows] == [159, 99, 99, 9]
+    saved = sum(p.parameters_before - p.parameters_after for p in rows)
+    assert networks.parameter_count(model) - saved == networks.parameter_count(small)
+    weight = small.linear2.u.weight @ small.linear2.vh.weight
+    error = torch.linalg.norm(model.linear2.weight - weight) / model.linear2.weight.norm()
+    assert rows[1].error == pytest.approx(error.item(), rel=1e-4)
+    assert rows[3].error == 0
+
+
+@pytest.mark.parametrize("energy", [0.3, 0.5, 0.9])
+def test_energy_is_kept_with_the_smallest_rank(energy):
+    model = networks.mlp()
+    for row in lowrank.plan(model, energy=energy)[:3]:
+        s = torch.linalg.svdvals(model.get_submodule(row.name).weight.double()).square()
+        if row.rank is not None:
+            assert s[: row.rank].sum() >= energy * s.sum()
+            assert s[: row.rank - 1].sum() < energy * s.sum()
+            assert row.error == pytest.approx((s[row.rank :].sum() / s.sum()).sqrt().item())
+        else:
+            assert s[: row.break_even].sum() < energy * s.sum()
+
+
+@pytest.mark.parametrize("ratio", [1, 1.5, 4, 20])
+def test_ratio_is_reached_and_no_more_than_needed(ratio):
+    model = networks.mlp()
+    size = networks.parameter_count(lowrank.compress(model, ratio=ratio))
+    assert 242_178 / size >= ratio
+    assert 242_178 / size <= ratio * 1.02 + 0.2
+
+
+def test_ensembles_and_other_layers():
+    ensemble = networks.Ensemble([networks.mlp(seed=s) for s in range(2)])
+    small = lowrank.compress(ensemble, rank=5)
+    alone = lowrank.compress(ensemble.members[1], rank=5)
+    x = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(small.eval()(x)[1], alone.eval()(x))
+    cnn = lowrank.compress(networks.cnn(), rank=5)
+    assert isinstance(cnn.conv3, nn.Conv2d)
+    assert isinstance(cnn.linear1, nn.Sequential)
+
+
+def test_a_factorized_network_can_be_factorized_again():
+    once = lowrank.compress(networks.mlp(), rank=25)
+    twice = lowrank.compress(once, rank=5)
+    direct = lowrank.compress(networks.mlp(), rank=5)
+    assert networks.parameter_count(twice) < networks.parameter_count(once)
+    x = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    assert twice.eval()(x).shape == direct.eval()(x).shape
+
+
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        ({}, "exactly one"),
+        ({"rank": 5, "ratio": 2}, "exactly one"),
+        ({"rank": 0}, r"1\.\.200, not 0"),
+        ({"rank": 201}, r"1\.\.200, not 201"),
+        ({"energy": 0}, r"\(0, 1\]"),
+        ({"energy": 1.1}, r"\(0, 1\]"),
+        ({"ratio": 0.5}, "at least 1"),
+        ({"ratio": float("nan")}, "at least 1"),
+        ({"ratio": 1000}, "out of reach"),
+        ({"rank": 5, "method": "cp"}, "unknown method 'cp'; known: svd"),
+    ],
+)
+def test_bad_budget(budget, message):
+    with pytest.raises(ValueError, match=message):
+        lowrank.compress(networks.mlp(), **budget)
+
+
+def test_bad_networks():
+    with pytest.raises(ValueError, match="no Linear layer"):
+        lowrank.compress(nn.Sequential(nn.ReLU()), rank=1)
+    model = networks.mlp()
+    model.linear2.weight.data[0, 0] = torch.nan
+    with pytest.raises(ValueError, match="linear2 contains NaN"):
+        lowrank.compress(model, rank=5)
+
+
+def test_fine_tuning_recovers_accuracy_on_digits():
+    train, (x, y) = data.load("digits", "train"), data.load("digits", "validation")
+    settings = {"batch_size": 64, "progress": False}
+    gains = []
+    for seed in range(3):
+        dense = training.fit(
+            networks.mlp(seed=seed), train, epochs=10, lr=1e-3, seed=seed, **settings
+        )
+        crude = lowrank.compress(dense, rank=3)
+        tuned = training.fit(crude, train, epochs=3, lr=1e-3, seed=seed, **settings)
+        accuracies = [
+            uncertainty.accuracy(uncertainty.predict(m, x), y) for m in (dense, crude, tuned)
+        ]
+        assert accuracies[0] > 0.9
+        assert accuracies[1] < accuracies[0]
+        gains.append(accuracies[2] - accuracies[1])
+    assert sum(gains) / 3 > 0.1

@@ -1,0 +1,50 @@
+"""A Linear layer as two thin ones, by the singular value decomposition of its weight."""
+
+from collections import OrderedDict
+
+import torch
+from torch import nn
+
+from uecompress.tensors import truncated_svd
+
+
+def svd_linear(linear, rank):
+    """Two Linear layers in a row that compute the best rank-``rank`` version of ``linear``.
+
+    With W = U Σ Vᵀ the first layer, ``vh``, holds Σ^½ Vᵀ and the second, ``u``, holds U Σ^½ and
+    the bias. Sharing Σ evenly keeps the gradients of both factors on one scale. The pair holds
+    rank·(m + n) weights instead of m·n; below the :func:`break_even_rank` it is also that much
+    cheaper to run.
+
+    Args:
+        linear: ``nn.Linear`` with weight (m, n).
+        rank: 1 to min(m, n).
+
+    Returns:
+        ``nn.Sequential`` with the children ``vh`` (n -> rank) and ``u`` (rank -> m).
+
+    Raises:
+        ValueError: a rank that is out of range, or weights that are not finite.
+    """
+    weight = linear.weight.detach()
+    u, s, vh = truncated_svd(weight, rank=rank)
+    root = s.sqrt()
+    bias = linear.bias is not None
+    like = {"device": weight.device, "dtype": weight.dtype}
+    first = nn.utils.skip_init(nn.Linear, linear.in_features, rank, bias=False, **like)
+    second = nn.utils.skip_init(nn.Linear, rank, linear.out_features, bias=bias, **like)
+    with torch.no_grad():
+        first.weight.copy_(root[:, None] * vh)
+        second.weight.copy_(u * root)
+        if bias:
+            second.bias.copy_(linear.bias)
+    return nn.Sequential(OrderedDict(vh=first, u=second))
+
+
+def break_even_rank(m, n):
+    """The largest rank at which two factors of an m × n matrix hold fewer numbers than it.
+
+    That is the largest r with r·(m + n) < m·n. It is 0 for a matrix with one row or one column,
+    which no factorization makes smaller.
+    """
+    return (m * n - 1) // (m + n)

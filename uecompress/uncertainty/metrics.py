@@ -1,0 +1,84 @@
+"""Numbers and scores read off a predictive distribution.
+
+Everything takes ``log_probs`` (M, N, C), as :func:`uecompress.uncertainty.predict` returns it, and
+looks at the mean prediction: probabilities are averaged over members, not logits.
+"""
+
+import math
+
+import torch
+
+
+def mean_log_probs(log_probs):
+    """Log of the mean prediction: log p̄ = log (1/M) Σₘ pₘ, a tensor (N, C)."""
+    log_probs = check_log_probs(log_probs)
+    return log_probs.logsumexp(0) - math.log(len(log_probs))
+
+
+def accuracy(log_probs, y):
+    """The share of examples whose most probable class is the label, in [0, 1]."""
+    log_p, y = mean_log_probs(log_probs), check_labels(log_probs, y)
+    return (log_p.argmax(-1) == y).double().mean().item()
+
+
+def nll(log_probs, y):
+    """The negative log-likelihood −(1/N) Σ log p̄(y), in nats; infinite where p̄(y) = 0."""
+    log_p, y = mean_log_probs(log_probs), check_labels(log_probs, y)
+    return -log_p.double().gather(-1, y[:, None]).mean().item()
+
+
+def brier(log_probs, y):
+    """The Brier score (1/N) Σ ‖p̄ − onehot(y)‖², in [0, 2].
+
+    It is summed over classes, as Brier (1950) defined it; some papers divide it by C.
+    """
+    p, y = mean_log_probs(log_probs).double().exp(), check_labels(log_probs, y)
+    onehot = torch.nn.functional.one_hot(y, p.shape[-1])
+    return (p - onehot).square().sum(-1).mean().item()
+
+
+def entropy(log_probs):
+    """The entropy of the mean prediction, H(p̄) = −Σ p̄ log p̄, in nats: a tensor (N,)."""
+    return torch.special.entr(mean_log_probs(log_probs).exp()).sum(-1)
+
+
+def expected_entropy(log_probs):
+    """The mean over members of the entropy of each, (1/M) Σₘ H(pₘ), in nats: a tensor (N,)."""
+    return torch.special.entr(check_log_probs(log_probs).exp()).sum(-1).mean(0)
+
+
+def mutual_information(log_probs):
+    """What the members disagree about, H(p̄) − (1/M) Σₘ H(pₘ) ≥ 0, in nats: a tensor (N,)."""
+    return (entropy(log_probs) - expected_entropy(log_probs)).clamp(min=0)
+
+
+def max_probability_score(log_probs):
+    """One minus the probability of the most probable class: a tensor (N,)."""
+    return 1 - mean_log_probs(log_probs).exp().amax(-1)
+
+
+def check_log_probs(log_probs):
+    """``log_probs`` as a tensor; ValueError unless it is a non-empty (M, N, C) of distributions."""
+    log_probs = torch.as_tensor(log_probs)
+    if log_probs.ndim != 3 or 0 in log_probs.shape:
+        raise ValueError(
+            "log_probs must be a non-empty (members, examples, classes), "
+            f"not shape {tuple(log_probs.shape)}"
+        )
+    off = (log_probs.logsumexp(-1).abs() > 1e-3) | log_probs.isnan().any(-1)
+    if off.any():
+        raise ValueError(
+            f"{off.sum()} rows of log_probs are not logs of probabilities that sum to 1"
+        )
+    return log_probs
+
+
+def check_labels(log_probs, y):
+    """``y`` as a tensor; ValueError unless it holds a class of ``log_probs`` for each example."""
+    y = torch.as_tensor(y)
+    examples, classes = log_probs.shape[1:]
+    if y.shape != (examples,):
+        raise ValueError(f"y must have shape ({examples},), not {tuple(y.shape)}")
+    if y.is_floating_point() or y.min() < 0 or y.max() >= classes:
+        raise ValueError(f"labels must be whole numbers in 0..{classes - 1}")
+    return y.long()
