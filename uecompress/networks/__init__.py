@@ -5,12 +5,12 @@ A network is a nest of ``nn.Sequential`` with named children and of the containe
 ``model.linear1 = smaller``.
 """
 
-from .containers import Ensemble, Residual
-from .fusion import fuse_batch_norm
-from .padding import ChannelPad2d
-from .tree import linear_and_conv_layers, parameter_count, replace_layers
-from .units import keep_units
-from .zoo import cnn, cnn_as_printed, lenet5, lenet300, mlp, resnet_small
+from uecompress.networks.containers import Ensemble, Residual
+from uecompress.networks.fusion import fuse_batch_norm
+from uecompress.networks.padding import ChannelPad2d
+from uecompress.networks.tree import linear_and_conv_layers, parameter_count, replace_layers
+from uecompress.networks.units import keep_units
+from uecompress.networks.zoo import cnn, cnn_as_printed, lenet5, lenet300, mlp, resnet_small
 
 __all__ = [
     "ChannelPad2d",

@@ -10,8 +10,8 @@ from collections import Counter
 import torch
 from torch import nn
 
-from .padding import ChannelPad2d
-from .tree import chains, is_plain
+from uecompress.networks.padding import ChannelPad2d
+from uecompress.networks.tree import chains, is_plain
 
 _LAYER_OF_NORM = {nn.BatchNorm1d: nn.Linear, nn.BatchNorm2d: nn.Conv2d}
 

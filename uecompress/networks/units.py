@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from .containers import Residual
-from .padding import ChannelPad2d
-from .tree import chains, is_plain, linear_and_conv_layers
+from uecompress.networks.containers import Residual
+from uecompress.networks.padding import ChannelPad2d
+from uecompress.networks.tree import chains, is_plain, linear_and_conv_layers
 
 # Modules that treat every entry by itself, and those that treat every channel by itself.
 _ENTRY_BY_ENTRY = (nn.Identity, nn.Dropout, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU)

@@ -13,7 +13,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from .containers import Residual
+from uecompress.networks.containers import Residual
 
 
 def mlp(

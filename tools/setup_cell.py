@@ -1,0 +1,29 @@
+"""The first code cell of every chapter: `python tools/setup_cell.py` prints it.
+
+As it stands, it makes the chapter run in Colab. Where `uecompress` can be imported it does nothing.
+"""
+
+MARK = "# Set-up:"
+TEMPLATE = """\
+# Set-up: installs the course's library where it is missing, as in Colab; nothing else changes.
+import importlib.metadata
+import importlib.util
+
+if importlib.util.find_spec("uecompress") is None:
+    %pip install --quiet --no-deps git+ADDRESS
+    needed = {line.split(">")[0] for line in importlib.metadata.requires("uecompress")}
+    present = {str(package.name).lower() for package in importlib.metadata.distributions()}
+    if missing := " ".join(needed - present - {"torch", "numpy"}):
+        %pip install --quiet --no-deps {missing}
+"""
+
+
+def source(address):
+    """Return the set-up cell's code for a repository at `address`."""
+    return TEMPLATE.replace("ADDRESS", address).strip()
+
+
+if __name__ == "__main__":
+    from address import address
+
+    print(source(address()))
