@@ -1,0 +1,135 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from uecompress import data
+from uecompress.reproduce.__main__ import EXPERIMENTS, main
+from uecompress.reproduce.store import Store, write, write_json
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_a_unit_is_computed_once():
+    calls = []
+
+    def compute():
+        calls.append(1)
+        return {"a": np.arange(3.0), "b": np.array(["x"])}
+
+    first = Store("demo", {"lr": 1}).unit("one", compute)
+    again = Store("demo", {"lr": 1}).unit("one", compute)
+    assert len(calls) == 1
+    np.testing.assert_array_equal(first["a"], again["a"])
+    assert set(first) == {"a", "b"}
+
+
+def test_other_settings_and_other_names_are_other_units():
+    for settings, name in [({"lr": 1}, "one"), ({"lr": 2}, "one"), ({"lr": 1}, "two")]:
+        value = np.array([settings["lr"], len(name)])
+        unit = Store("demo", settings).unit(name, lambda value=value: {"v": value})
+        np.testing.assert_array_equal(unit["v"], value)
+
+
+def test_the_time_of_units_from_earlier_runs_is_counted():
+    first = Store("demo", {})
+    first.unit("one", lambda: {})
+    again = Store("demo", {})
+    again.unit("one", lambda: {})
+    assert again.seconds == first.seconds > 0
+
+
+def test_a_network_comes_back_bit_by_bit():
+    model = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 2))
+    trained = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 2))
+    back = Store("demo", {}).network("n", model, lambda: trained)
+    for key, value in trained.state_dict().items():
+        assert torch.equal(back.state_dict()[key], value)
+        assert back.state_dict()[key].dtype == value.dtype
+    assert not back.training
+    assert not torch.equal(model[1].weight, trained[1].weight)
+
+
+def test_a_failing_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "result.json"
+    write_json(path, {"old": 1})
+
+    def fail(file):
+        file.write(b"half of")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write(path, fail)
+    assert json.loads(path.read_text()) == {"old": 1}
+    assert list(tmp_path.glob("*.part")) == []
+    with pytest.raises(ValueError, match="nan"):
+        write_json(path, {"new": float("nan")})
+    assert json.loads(path.read_text()) == {"old": 1}
+
+
+def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
+    script = tmp_path / "run.py"
+    script.write_text(
+        textwrap.dedent("""
+        import os, signal, sys
+        import numpy as np
+        from uecompress.reproduce.store import Store
+
+        store, log = Store("demo", {}), open(sys.argv[1], "a")
+
+        def compute(i):
+            log.write(f"{i} "), log.flush()
+            if i == 2 and sys.argv[2] == "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            return {"v": np.array(i)}
+
+        total = sum(int(store.unit(f"unit-{i}", lambda i=i: compute(i))["v"]) for i in range(4))
+        log.write(f"sum {total}")
+        """)
+    )
+    log = tmp_path / "log"
+    command = [sys.executable, str(script), str(log)]
+    killed = subprocess.run([*command, "die"], env=os.environ, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    subprocess.run([*command, "live"], env=os.environ, check=True)
+    assert log.read_text() == "0 1 2 2 3 sum 6"
+
+
+def test_the_result_tells_where_it_comes_from(tmp_path, monkeypatch, capsys):
+    def run(store):
+        return [int(store.unit("one", lambda: {"v": np.array(7)})["v"])]
+
+    demo = SimpleNamespace(__doc__="A demonstration.\n\nMore.", SETTINGS={"seeds": [0]}, run=run)
+    monkeypatch.setitem(EXPERIMENTS, "demo", demo)
+    main(["demo", "--output", str(tmp_path)])
+    stored = json.loads((tmp_path / "demo.json").read_text())
+    assert stored["results"] == [7]
+    assert stored["description"] == "A demonstration."
+    assert stored["settings"] == {"seeds": [0]}
+    assert stored["versions"]["torch"] == torch.__version__
+    assert "demo.json" in capsys.readouterr().out
+
+
+def test_an_unknown_experiment_names_the_known_ones(capsys):
+    with pytest.raises(SystemExit):
+        main(["nonsense"])
+    assert "ensemble" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", sorted(EXPERIMENTS))
+def test_the_stored_results_are_those_of_the_code(name):
+    stored = data.results(name)
+    assert stored["settings"] == EXPERIMENTS[name].SETTINGS
+    assert stored["command"] == f"python -m uecompress.reproduce {name}"
+    assert {"minutes", "date", "threads", "cpu", "versions"} <= set(stored)

@@ -1,0 +1,87 @@
+"""Results that an interruption does not lose.
+
+A long run is cut into units, each of which ends in a file of its own. A unit whose file is there
+is not run again. Every file is written under another name first and then renamed, so that it is
+either whole or not there.
+"""
+
+import copy
+import hashlib
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from uecompress.data.files import cache
+
+
+class Store:
+    """The finished units of one experiment, in a folder of the user's cache.
+
+    Args:
+        name: of the experiment.
+        settings: everything that decides a unit's result, as JSON values. Other settings are
+            other units, so that results of two settings are never mixed.
+    """
+
+    def __init__(self, name, settings):
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+        self.folder = cache() / "reproduce" / name / digest[:12]
+        self.seconds = 0.0  # spent on all the units asked for so far, in this run or before
+
+    def unit(self, name, compute):
+        """The arrays of unit ``name``: read from its file, or computed and written to it.
+
+        Args:
+            name: of the file.
+            compute: a function without arguments that returns a dict of NumPy arrays.
+        """
+        path = self.folder / f"{name}.npz"
+        if not path.exists():
+            start = time.perf_counter()
+            arrays = compute()
+            write(path, lambda f: np.savez(f, **arrays, seconds=time.perf_counter() - start))
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = dict(stored)
+        self.seconds += float(arrays.pop("seconds"))
+        return arrays
+
+    def network(self, name, model, train):
+        """A copy of ``model`` with the trained weights of unit ``name``, in evaluation mode.
+
+        Args:
+            name: of the unit.
+            model: a network of the right shape.
+            train: a function without arguments that returns the trained network.
+        """
+        arrays = self.unit(
+            name, lambda: {key: value.numpy() for key, value in train().state_dict().items()}
+        )
+        trained = copy.deepcopy(model)
+        trained.load_state_dict({key: torch.from_numpy(value) for key, value in arrays.items()})
+        return trained.eval()
+
+
+def write_json(path, result):
+    """Write a result as readable JSON, atomically."""
+    text = json.dumps(result, indent=1, allow_nan=False) + "\n"
+    write(path, lambda f: f.write(text.encode()))
+
+
+def write(path, put):
+    """Call ``put(file)`` on a temporary file and give it the name ``path`` once it is complete."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+        try:
+            put(file)
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
