@@ -33,10 +33,10 @@ lint: .venv/.ready  ## style, and who may import whom
 	$(BIN)/lint-imports
 
 unit: .venv/.ready  ## tests of the library, the tools and the form of the chapters
-	$(BIN)/pytest -q -n 2
+	$(BIN)/pytest -q -n $(WORKERS)
 
 notebooks: .venv/.ready  ## run every chapter and compare all that it prints
-	$(BIN)/pytest -q -n 2 --dist=loadfile --nbval --nbval-current-env --nbval-cell-timeout=300 chapters
+	$(BIN)/pytest -q -n $(WORKERS) --dist=loadfile --nbval --nbval-current-env --nbval-cell-timeout=300 chapters
 
 chapters: .venv/.ready  ## run chapters in place; CHAPTERS=chapters/02_svd.ipynb for one
 	$(BIN)/python tools/execute.py $(CHAPTERS)

@@ -22,8 +22,10 @@ def run(level, threads):
         "ATEN_CPU_CAPABILITY": level,
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
+        "OMP_WAIT_POLICY": "passive",  # a waiting thread leaves its core to others
     }
-    return subprocess.run(["make", "notebooks"], env=environment).returncode
+    command = ["make", "notebooks", f"WORKERS={2 // threads}"]
+    return subprocess.run(command, env=environment).returncode
 
 
 def main():
