@@ -54,6 +54,12 @@ def test_eps_is_respected_with_the_smallest_rank(eps):
         assert np.linalg.norm(a - worse) > eps * np.linalg.norm(a)
 
 
+def test_eps_does_not_depend_on_the_scale():
+    a = decaying()
+    ranks = [len(tensors.truncated_svd(a * scale, eps=0.1)[1]) for scale in (1e-200, 1, 1e150)]
+    assert len(set(ranks)) == 1
+
+
 def test_rank_counts_non_zero_singular_values():
     a = matrix(30, 4) @ matrix(4, 20)
     assert len(tensors.truncated_svd(a, eps=1e-12)[1]) == 4

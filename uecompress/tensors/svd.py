@@ -60,6 +60,7 @@ def rank_for_error(s, eps):
     if not eps >= 0:
         raise ValueError(f"eps must be at least 0, not {eps}")
     s = torch.as_tensor(s).double()
+    s = s / s[0].clamp(min=torch.finfo(s.dtype).tiny)  # so that squares cannot underflow
     tails = s.square().flip(0).cumsum(0).flip(0).sqrt()  # tails[r] is the error of rank r
     return max(1, int((tails > eps * tails[0]).sum()))
 
