@@ -16,7 +16,7 @@ from uecompress.claims import ClaimFailed, check, claim
         (3, (3, 3), "✓ it holds [exactly 3]\n"),
         (1e9, (2, math.inf), "✓ it holds [at least 2]\n"),
         (-1e9, (-math.inf, 2), "✓ it holds [at most 2]\n"),
-        (torch.tensor(0.5), (0.5, 0.6), "✓ it holds [0.5 to 0.6]\n"),
+        (torch.tensor(0.5, requires_grad=True), (0.5, 0.6), "✓ it holds [0.5 to 0.6]\n"),
         (np.float32(0.5), (0.5, 0.6), "✓ it holds [0.5 to 0.6]\n"),
     ],
 )

@@ -26,7 +26,7 @@ def claim(sentence, value, low=-math.inf, high=math.inf):
     """
     if not low <= high or (math.isinf(low) and math.isinf(high)):
         raise ValueError(f"the band from {low} to {high} cannot fail or cannot hold")
-    value = float(value)
+    value = float(value.detach() if isinstance(value, torch.Tensor) else value)
     if not low <= value <= high:
         raise ClaimFailed(f"{sentence}: measured {value:.6g}, outside the band {band(low, high)}")
     print(f"✓ {sentence} [{band(low, high)}]")
