@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 CHAPTERS ?= $(sort $(wildcard chapters/*.ipynb))
 
-# One thread for each process: two tests at a time must not fight over the cores.
+# Two processes of one thread each: more would fight over two cores.
+WORKERS ?= 2
 OMP_NUM_THREADS ?= 1
 export OMP_NUM_THREADS
 
