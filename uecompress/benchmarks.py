@@ -5,12 +5,17 @@ Nothing here asserts anything, and no test depends on a time.
 """
 
 import argparse
+import contextlib
+import importlib
 import statistics
 import time
+import warnings
 
 import numpy as np
+import tensorly
 import torch
 from sklearn.utils.extmath import randomized_svd as sklearn_randomized_svd
+from tensorly.decomposition import tensor_train
 from torch.utils.data import DataLoader, TensorDataset
 
 from uecompress import lowrank, networks, tensors, training
@@ -45,6 +50,66 @@ def svd():
             lambda: np.linalg.svd(a, full_matrices=False), repeats=3)  # fmt: skip
 
 
+def tt_svd():
+    """TT-SVD at a given rank against tensorly's; both errors are the same."""
+    for dtype in (torch.float32, torch.float64):
+        t = torch.randn((16,) * 5, dtype=dtype, generator=torch.Generator().manual_seed(0))
+        for rank in (8, 32):
+            for backend, a in (("pytorch", t), ("numpy", t.numpy())):
+                with tensorly.backend_context(backend):
+                    compare(f"tt_svd 16⁵ {t.dtype} rank {rank} / tensorly, {backend}",
+                            lambda: tensors.tt_svd(a, max_rank=rank),  # noqa: B023
+                            lambda: tensor_train(a, [1, *[rank] * 4, 1]),  # noqa: B023
+                            repeats=7)  # fmt: skip
+
+
+def rounding():
+    """A sum of two equal trains rounded to the ranks of one, against torchTT and TT-SVD."""
+    for size, d, rank, torchtt in _sizes():
+        ours = _train(size, d, rank)
+        ours = ours + ours
+        name = f"round {size}^{d} rank {2 * rank} to {rank} /"
+        if size**d < 1e6:
+            compare(f"{name} tt_svd of the full tensor", lambda: ours.round(1e-10),  # noqa: B023
+                    lambda: tensors.tt_svd(ours.full(), 1e-10))  # noqa: B023  # fmt: skip
+        if torchtt:
+            theirs = torchtt.TT(ours.cores)
+            compare(f"{name} torchTT", lambda: ours.round(1e-10),  # noqa: B023
+                    lambda: theirs.round(1e-10))  # noqa: B023  # fmt: skip
+
+
+def dot():
+    """The scalar product of two trains against torchTT and the full tensors."""
+    for size, d, rank, torchtt in _sizes():
+        ours, name = _train(size, d, rank), f"dot {size}^{d} rank {rank} /"
+        if size**d < 1e6:
+            full = ours.full().reshape(-1)
+            compare(f"{name} full tensors", lambda: ours.dot(ours),  # noqa: B023
+                    lambda: full @ full)  # noqa: B023  # fmt: skip
+        if torchtt:
+            theirs = torchtt.TT(ours.cores)
+            compare(f"{name} torchTT", lambda: ours.dot(ours),  # noqa: B023
+                    lambda: torchtt.dot(theirs, theirs))  # noqa: B023  # fmt: skip
+
+
+def _sizes():
+    """Size, dimensions and rank of some trains, and the module torchtt where it is installed."""
+    torchtt = None
+    with warnings.catch_warnings(), contextlib.suppress(ModuleNotFoundError):
+        warnings.simplefilter("ignore")  # it warns that it has no compiled part
+        torchtt = importlib.import_module("torchtt")
+    for size, d, rank in ((8, 6, 3), (10, 10, 8), (20, 6, 30), (50, 4, 40)):
+        yield size, d, rank, torchtt
+
+
+def _train(size, d, rank):
+    ranks, generator = [1, *[rank] * (d - 1), 1], torch.Generator().manual_seed(0)
+    return tensors.TensorTrain([
+        torch.randn(ranks[k], size, ranks[k + 1], dtype=torch.float64, generator=generator)
+        for k in range(d)
+    ])  # fmt: skip
+
+
 def inference():
     """The MLP with every layer of low rank against the same network as it was."""
     dense = networks.mlp().eval()
@@ -77,7 +142,9 @@ def fit():
     compare("fit, 5,000 images, one epoch / loop over a DataLoader", ours, theirs, repeats=5)
 
 
-BENCHMARKS = {function.__name__: function for function in (svd, inference, fit)}
+BENCHMARKS = {
+    function.__name__: function for function in (svd, tt_svd, rounding, dot, inference, fit)
+}
 
 
 def main(arguments=None):
