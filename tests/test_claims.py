@@ -16,6 +16,7 @@ from uecompress.claims import ClaimFailed, check, claim
         (3, (3, 3), "✓ it holds [exactly 3]\n"),
         (1e9, (2, math.inf), "✓ it holds [at least 2]\n"),
         (-1e9, (-math.inf, 2), "✓ it holds [at most 2]\n"),
+        (1234567, (1234567, 1234567), "✓ it holds [exactly 1234567]\n"),
         (torch.tensor(0.5, requires_grad=True), (0.5, 0.6), "✓ it holds [0.5 to 0.6]\n"),
         (np.float32(0.5), (0.5, 0.6), "✓ it holds [0.5 to 0.6]\n"),
     ],
@@ -67,6 +68,16 @@ MISTAKES = {"you doubled instead of squaring": [2.0, 4.0, 6.0]}
 def test_check_explains(capsys, answer, line):
     check(answer, SQUARES, MISTAKES)
     assert capsys.readouterr().out == line + "\n"
+
+
+def test_one_wrong_whole_number_in_an_array(capsys):
+    check([10001, 5], np.array([10000, 5]))
+    assert "1 of 2 entries" in capsys.readouterr().out
+
+
+def test_the_right_answer_must_be_numbers():
+    with pytest.raises(ValueError, match="must be a number"):
+        check(3, None)
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_teneva_chooses_as_good_rows():
         (np.array([[1.0], [np.nan]]), "NaN"),
         (np.ones((3, 1), dtype=complex), "float32 or float64"),
         (np.ones(3), "matrix"),
-        (np.ones((3, 0)), "non-empty"),
+        (np.ones((3, 0)), "must not be empty"),
     ],
 )
 def test_bad_matrices(a, message):

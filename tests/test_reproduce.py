@@ -42,6 +42,15 @@ def test_other_settings_and_other_names_are_other_units():
         np.testing.assert_array_equal(unit["v"], value)
 
 
+def test_a_damaged_unit_is_computed_again():
+    store = Store("demo", {})
+    store.unit("one", lambda: {"v": np.array(1)})
+    (path,) = store.folder.glob("*.npz")
+    path.write_bytes(path.read_bytes()[:50])
+    assert store.unit("one", lambda: {"v": np.array(2)})["v"] == 2
+    assert store.unit("one", lambda: {"v": np.array(3)})["v"] == 2
+
+
 def test_the_time_of_units_from_earlier_runs_is_counted():
     first = Store("demo", {})
     first.unit("one", lambda: {})
@@ -133,3 +142,13 @@ def test_the_stored_results_are_those_of_the_code(name):
     assert stored["settings"] == EXPERIMENTS[name].SETTINGS
     assert stored["command"] == f"python -m uecompress.reproduce {name}"
     assert {"minutes", "date", "threads", "cpu", "versions"} <= set(stored)
+
+
+def test_the_stored_ensemble_is_as_good_as_it_should_be():
+    rows = data.results("ensemble")["results"]
+    ones = [r for r in rows if r["version"] == "dense" and r["members"] == 1]
+    fives = [r for r in rows if r["version"] == "dense" and r["members"] == 5]
+    assert len(ones) == len(fives) == 3
+    assert 1.4 <= np.mean([r["error"] for r in ones]) <= 1.9
+    assert np.mean([r["error"] for r in fives]) <= 1.45
+    assert np.mean([r["nll"] for r in fives]) <= 0.055

@@ -113,7 +113,7 @@ def test_power_iterations_help_on_a_flat_spectrum():
 
 
 @pytest.mark.parametrize("function", [tensors.truncated_svd, tensors.randomized_svd])
-@pytest.mark.parametrize("rank", [0, -1, 21, 2.5, True])
+@pytest.mark.parametrize("rank", [0, -1, 21, 2.5, 2.0, float("nan"), "2", True])
 def test_bad_rank(function, rank):
     with pytest.raises(ValueError, match=r"whole number in 1\.\.20"):
         function(matrix(), rank=rank)
@@ -123,19 +123,20 @@ def test_bad_rank(function, rank):
 @pytest.mark.parametrize(
     ("a", "message"),
     [
-        (np.zeros((0, 3)), "non-empty"),
-        (np.zeros(3), "non-empty matrix"),
-        (np.zeros((2, 2, 2)), "non-empty matrix"),
+        (np.zeros((0, 3)), "must not be empty"),
+        (np.zeros(3), "expected a matrix"),
+        (np.zeros((2, 2, 2)), "expected a matrix"),
         (np.full((2, 2), np.nan), "NaN"),
         (torch.full((2, 2), torch.inf), "infinity"),
         (np.zeros((2, 2), dtype=int), "float32 or float64"),
         (np.zeros((2, 2), dtype=complex), "float32 or float64"),
-        ([[1.0, 2.0]], "float32 or float64"),
     ],
 )
 def test_bad_matrix(function, a, message):
     with pytest.raises(ValueError, match=message):
         function(a, rank=1)
+    with pytest.raises(TypeError, match="not list"):
+        function([[1.0, 2.0]], rank=1)
 
 
 def test_bad_budget():
@@ -143,8 +144,16 @@ def test_bad_budget():
         tensors.truncated_svd(matrix())
     with pytest.raises(ValueError, match="either rank or eps"):
         tensors.truncated_svd(matrix(), rank=1, eps=0.1)
-    for eps in (-0.1, np.nan):
+    for eps in (-0.1, np.nan, np.inf):
         with pytest.raises(ValueError, match="at least 0"):
             tensors.truncated_svd(matrix(), eps=eps)
     with pytest.raises(ValueError, match=r"0\.\.3"):
         tensors.truncation_error(np.ones(3), 4)
+    for spectrum in ([], [np.nan, 1.0]):
+        with pytest.raises(ValueError, match="singular values"):
+            tensors.rank_for_error(np.array(spectrum), 0.1)
+
+
+def test_tiny_and_huge_spectra():
+    assert tensors.truncation_error(torch.full((3,), 1e-25), 0) == pytest.approx(3**0.5 * 1e-25)
+    assert tensors.truncation_error(np.full(3, 1e200), 1) == pytest.approx(2**0.5 * 1e200)

@@ -124,10 +124,51 @@ def test_bad_data(spoil, message):
         quick(line(), spoil(*clusters()))
 
 
-@pytest.mark.parametrize("bad", [{"epochs": 0}, {"batch_size": 0}])
+@pytest.mark.parametrize("bad", [{"epochs": 0}, {"batch_size": 0}, {"batch_size": 1.5}])
 def test_bad_settings(bad):
     with pytest.raises(ValueError, match="at least 1"):
         quick(line(), clusters(), **bad)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda x, y: (x.numpy(), y), "must be a torch tensor, not ndarray"),
+        (lambda x, y: (x.float(), y), "x is of torch.float32, but the network needs torch.float64"),
+        (lambda x, y: ((10 * x).to(torch.uint8), y), "x is of torch.uint8"),
+        (lambda x, y: (x, y.int()), "labels must be int64"),
+        (lambda x, y: (x, y[:, None]), r"labels must be int64 of shape \(N,\)"),
+    ],
+)
+def test_data_of_a_wrong_type(spoil, message):
+    with pytest.raises(TypeError, match=message):
+        quick(line(), spoil(*clusters()))
+
+
+def test_nothing_to_train():
+    for model in (nn.ReLU(), line().requires_grad_(False)):
+        with pytest.raises(ValueError, match="no parameters to train"):
+            quick(model, clusters())
+
+
+def test_a_batch_size_of_one_trains_where_there_is_no_batch_norm():
+    trained = quick(line(), clusters(8), batch_size=1)
+    assert not torch.equal(trained.weight, line().weight)
+
+
+def test_a_network_that_draws_does_not_touch_the_callers_random_state():
+    class Draws(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.line = line()
+
+        def forward(self, x):
+            return self.line(x) + 0.01 * torch.randn(1, dtype=x.dtype)
+
+    model = Draws()
+    state = torch.get_rng_state()
+    quick(model, clusters())
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_a_diverging_run_stops_and_says_where():

@@ -238,6 +238,30 @@ def test_bad_inputs(x, spoil, message):
         u.predict(network(), spoil(x))
 
 
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda x: x.numpy(), "must be a torch tensor"),
+        (lambda x: x.float(), "the network needs torch.float64"),
+    ],
+)
+def test_inputs_of_a_wrong_type(x, spoil, message):
+    with pytest.raises(TypeError, match=message):
+        u.predict(network(), spoil(x))
+
+
+def test_bad_batch_size(x):
+    with pytest.raises(ValueError, match="batch_size"):
+        u.predict(network(), x, batch_size=0)
+
+
+def test_very_confident_predictions_still_have_an_order():
+    model = nn.Identity()  # the inputs are the logits
+    logits = torch.tensor([[0.0, -18.0], [0.0, -17.6]])  # both are certain in float32
+    scores = u.max_probability_score(u.predict(model, logits))
+    assert 0 < scores[0] < scores[1]
+
+
 def test_a_network_that_returns_nan_is_refused(x):
     model = network()
     model[2].weight.data.fill_(torch.nan)

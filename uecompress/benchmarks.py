@@ -98,6 +98,8 @@ def _sizes():
     with warnings.catch_warnings(), contextlib.suppress(ModuleNotFoundError):
         warnings.simplefilter("ignore")  # it warns that it has no compiled part
         torchtt = importlib.import_module("torchtt")
+    if torchtt is None:
+        print("torchTT is not installed: no comparison with it")
     for size, d, rank in ((8, 6, 3), (10, 10, 8), (20, 6, 30), (50, 4, 40)):
         yield size, d, rank, torchtt
 

@@ -35,12 +35,12 @@ def claim(sentence, value, low=-math.inf, high=math.inf):
 def band(low, high):
     """Words for a band: ``0.1 to 0.2``, ``at least 3``, ``at most 5``, ``exactly 7``."""
     if low == high:
-        return f"exactly {low:g}"
+        return f"exactly {low:.10g}"
     if math.isinf(high):
-        return f"at least {low:g}"
+        return f"at least {low:.10g}"
     if math.isinf(low):
-        return f"at most {high:g}"
-    return f"{low:g} to {high:g}"
+        return f"at most {high:.10g}"
+    return f"{low:.10g} to {high:.10g}"
 
 
 def check(answer, right, wrong=None):
@@ -54,8 +54,11 @@ def check(answer, right, wrong=None):
         wrong: explanations of known mistakes, each with the answer that the mistake leads to.
 
     Raises:
-        ValueError: a "wrong" answer equals the right one, so its explanation would be a lie.
+        ValueError: a "wrong" answer equals the right one, so its explanation would be a lie; or
+            ``right`` is not a number or an array of numbers.
     """
+    if as_array(right) is None:
+        raise ValueError("the right answer must be a number or an array of numbers")
     for explanation, mistake in (wrong or {}).items():
         if agrees(mistake, right):
             raise ValueError(f"the mistake «{explanation}» leads to the right answer")
@@ -72,10 +75,13 @@ def check(answer, right, wrong=None):
 def agrees(answer, right):
     """Whether two numbers or arrays have the same shape and the same values."""
     answer, right = as_array(answer), as_array(right)
-    if answer is None or answer.shape != right.shape:
-        return False
+    return answer is not None and answer.shape == right.shape and close(answer, right).all()
+
+
+def close(answer, right):
+    """Which entries agree: whole numbers exactly, others to 1 part in 1,000."""
     rtol = 0 if right.dtype.kind in "bui" else 1e-3
-    return np.allclose(answer, right, rtol=rtol, atol=1e-9)
+    return np.isclose(answer, right, rtol=rtol, atol=1e-9)
 
 
 def explain(answer, right, wrong):
@@ -93,7 +99,7 @@ def explain(answer, right, wrong):
     if answer.ndim == 0:
         direction = "small" if answer < right else "large"
         return f"{answer:.6g} is too {direction}"
-    off = ~np.isclose(answer, right, rtol=1e-3, atol=1e-9)
+    off = ~close(answer, right)
     first = tuple(int(i) for i in np.argwhere(off)[0])
     return f"{off.sum()} of {off.size} entries are wrong, the first at index {first}"
 

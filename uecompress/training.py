@@ -11,6 +11,8 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from uecompress.networks import check_inputs
+
 
 def cross_entropy(model, x, y, progress):
     """Cross-entropy in nats, averaged over examples and, in an ensemble, over members.
@@ -44,7 +46,7 @@ def fit(
     The seed fixes the order of the examples and every random number drawn while training, so that
     two calls on one machine give bit-identical networks. The caller's random state is untouched.
     A last batch of a single example is left out of its epoch, because batch normalization has no
-    variance to work with there.
+    variance to work with there; for the same reason it refuses a ``batch_size`` of 1.
 
     Args:
         model: a network, or an ensemble.
@@ -59,18 +61,25 @@ def fit(
         progress: show a bar, on a terminal only.
 
     Raises:
-        ValueError: empty or non-finite data, lengths that differ, labels out of range.
+        TypeError: inputs that are not a tensor of the network's floating-point type, labels that
+            are neither int64 nor, as soft targets for a loss that takes them, floating-point.
+        ValueError: empty or non-finite data, lengths that differ, labels out of range, nothing
+            to train.
         FloatingPointError: the loss is not finite; the message names the epoch.
     """
     x, y = data
-    check_data(model, x, y)
-    if epochs < 1 or batch_size < 1:
-        raise ValueError(f"epochs and batch_size are at least 1, not {epochs} and {batch_size}")
+    for name, number in {"epochs": epochs, "batch_size": batch_size}.items():
+        if number != int(number) or number < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, not {number}")
     trained = copy.deepcopy(model).train()
-    device = next(trained.parameters()).device
+    weights = [p for p in trained.parameters() if p.requires_grad]
+    if not weights:
+        raise ValueError("the network has no parameters to train")
+    check_data(model, x, y)
+    device = weights[0].device
     x, y = x.to(device), y.to(device)
     rate = lr if callable(lr) else lambda _: lr
-    steps = optimizer([p for p in trained.parameters() if p.requires_grad], lr=rate(0.0))
+    steps = optimizer(weights, lr=rate(0.0))
     order = torch.Generator().manual_seed(seed)
     batches = math.ceil(len(x) / batch_size)
 
@@ -78,7 +87,7 @@ def fit(
         torch.manual_seed(seed)
         for epoch in range(epochs):
             for i, batch in enumerate(torch.randperm(len(x), generator=order).split(batch_size)):
-                if len(batch) == 1 < len(x):
+                if len(batch) == 1 < min(batch_size, len(x)):
                     continue
                 done = (epoch + i / batches) / epochs
                 for group in steps.param_groups:
@@ -98,16 +107,15 @@ def fit(
 
 
 def check_data(model, x, y):
-    """Raise ValueError where ``x`` and ``y`` cannot train ``model``, saying what is wrong."""
-    if len(x) == 0:
-        raise ValueError("the data are empty: x has no examples")
+    """Raise an error that says what is wrong where ``x`` and ``y`` cannot train ``model``."""
+    check_inputs(model, x)
     if len(x) != len(y):
         raise ValueError(f"x has {len(x)} examples but y has {len(y)} labels")
-    if not torch.isfinite(x).all():
-        raise ValueError("x contains NaN or infinity")
     if y.is_floating_point():  # soft targets: the loss knows what to make of them
         return
-    with torch.no_grad():
+    if y.dtype != torch.int64 or y.ndim != 1:
+        raise TypeError(f"labels must be int64 of shape (N,), not {y.dtype} of {tuple(y.shape)}")
+    with torch.no_grad(), torch.random.fork_rng():
         device = next(model.parameters()).device
         classes = copy.deepcopy(model).eval()(x[:1].to(device)).shape[-1]
     if y.min() < 0 or y.max() >= classes:

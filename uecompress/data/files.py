@@ -71,6 +71,7 @@ def folders():
     chosen = os.environ.get("UECOMPRESS_DATA")
     if not chosen:
         return [cache()]
+    chosen = os.path.expanduser(chosen)
     if not Path(chosen).is_dir():
         raise FileNotFoundError(f"UECOMPRESS_DATA is set to {chosen}, which is not a folder")
     return [Path(chosen), cache()]

@@ -63,6 +63,8 @@ def plan(model, method="svd", *, rank=None, energy=None, ratio=None):
     layers = [(n, m) for n, m in linear_and_conv_layers(model) if isinstance(m, torch.nn.Linear)]
     if not layers:
         raise ValueError("the network has no Linear layer")
+    if len({id(layer.weight) for _, layer in layers}) < len(layers):
+        raise ValueError("two Linear layers share a weight: factorizing them would untie it")
     spectra = [spectrum(name, layer) for name, layer in layers]
 
     if rank is not None:

@@ -38,6 +38,9 @@ def svd_linear(linear, rank):
         second.weight.copy_(u * root)
         if bias:
             second.bias.copy_(linear.bias)
+            second.bias.requires_grad_(linear.bias.requires_grad)
+    for factor in (first, second):
+        factor.weight.requires_grad_(linear.weight.requires_grad)
     return nn.Sequential(OrderedDict(vh=first, u=second))
 
 

@@ -7,6 +7,7 @@ A network is a nest of ``nn.Sequential`` with named children and of the containe
 
 from uecompress.networks.containers import Ensemble, Residual
 from uecompress.networks.fusion import fuse_batch_norm
+from uecompress.networks.inputs import check_inputs
 from uecompress.networks.padding import ChannelPad2d
 from uecompress.networks.tree import linear_and_conv_layers, parameter_count, replace_layers
 from uecompress.networks.units import keep_units
@@ -16,6 +17,7 @@ __all__ = [
     "ChannelPad2d",
     "Ensemble",
     "Residual",
+    "check_inputs",
     "cnn",
     "cnn_as_printed",
     "fuse_batch_norm",

@@ -76,6 +76,11 @@ class Ensemble(nn.Module):
                 raise ValueError(
                     f"members.{m} returns shape {tuple(each.shape)} where (N, C) is expected"
                 )
+            if each.shape != logits[0].shape:
+                raise ValueError(
+                    f"members.{m} returns shape {tuple(each.shape)}, members.0 "
+                    f"{tuple(logits[0].shape)}"
+                )
         return torch.stack(logits)
 
     def config(self) -> dict:

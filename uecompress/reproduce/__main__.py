@@ -13,7 +13,6 @@ from pathlib import Path
 
 import torch
 
-from uecompress import data
 from uecompress.reproduce import ensemble, svd
 from uecompress.reproduce.store import Store, write_json
 
@@ -25,9 +24,10 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m uecompress.reproduce", description=__doc__)
     parser.add_argument("name", choices=EXPERIMENTS, help="the experiment to run")
     parser.add_argument(
-        "--output", type=Path, default=data.folder() / "results", help="folder of the JSON file"
+        "--output", type=Path, default=Path("data/results"), help="folder of the JSON file"
     )
     chosen = parser.parse_args(arguments)
+    chosen.output.mkdir(parents=True, exist_ok=True)  # fails now, not after hours
     path = chosen.output / f"{chosen.name}.json"
     write_json(path, reproduce(chosen.name))
     print(f"wrote {path}")

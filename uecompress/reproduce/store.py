@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +22,16 @@ from uecompress.data.files import cache
 class Store:
     """The finished units of one experiment, in a folder of the user's cache.
 
+    Results of other settings, another version of torch or another number of threads are other
+    units, so that a result file never mixes them.
+
     Args:
         name: of the experiment.
-        settings: everything that decides a unit's result, as JSON values. Other settings are
-            other units, so that results of two settings are never mixed.
+        settings: everything else that decides a unit's result, as JSON values.
     """
 
     def __init__(self, name, settings):
+        settings = [settings, torch.__version__, torch.get_num_threads()]
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
         self.folder = cache() / "reproduce" / name / digest[:12]
         self.seconds = 0.0  # spent on all the units asked for so far, in this run or before
@@ -40,12 +44,12 @@ class Store:
             compute: a function without arguments that returns a dict of NumPy arrays.
         """
         path = self.folder / f"{name}.npz"
-        if not path.exists():
+        arrays = read(path)
+        if arrays is None:
             start = time.perf_counter()
             arrays = compute()
             write(path, lambda f: np.savez(f, **arrays, seconds=time.perf_counter() - start))
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = dict(stored)
+            arrays = read(path)
         self.seconds += float(arrays.pop("seconds"))
         return arrays
 
@@ -63,6 +67,15 @@ class Store:
         trained = copy.deepcopy(model)
         trained.load_state_dict({key: torch.from_numpy(value) for key, value in arrays.items()})
         return trained.eval()
+
+
+def read(path):
+    """The arrays of a unit's file, or None where there is none or it is damaged."""
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+            return dict(stored)
+    except (FileNotFoundError, zipfile.BadZipFile, ValueError, EOFError):
+        return None
 
 
 def write_json(path, result):

@@ -42,7 +42,7 @@ def cp(a, rank, *, iterations=1000, tol=1e-10, seed=0):
         raise ValueError("CP needs a tensor of at least two dimensions")
     check_rank(rank, math.prod(a.shape) // max(a.shape))
     values = to_torch(a).detach().cpu().double().numpy()
-    scale = np.linalg.norm(values)
+    scale = np.abs(values).max()  # so that squares neither overflow nor vanish
     if scale == 0:
         factors = [np.full((n, rank), n**-0.5) for n in a.shape]
         return like(np.zeros(rank), a), [like(factor, a) for factor in factors]

@@ -4,9 +4,12 @@ Matrices are NumPy arrays or torch tensors, float32 or float64; what goes in com
 """
 
 import math
+import numbers
 
 import numpy as np
 import torch
+
+from uecompress.tensors.arrays import check_tensor
 
 
 def truncated_svd(a, *, rank=None, eps=None):
@@ -24,6 +27,7 @@ def truncated_svd(a, *, rank=None, eps=None):
         ``u`` (m, r), ``s`` (r,) in descending order, ``vh`` (r, n).
 
     Raises:
+        TypeError: neither a NumPy array nor a torch tensor.
         ValueError: not a finite, non-empty matrix; a rank that is out of range; not exactly one of
             ``rank`` and ``eps``.
     """
@@ -47,7 +51,9 @@ def truncation_error(s, rank):
     """
     if not 0 <= rank <= len(s):
         raise ValueError(f"rank must be in 0..{len(s)}, not {rank}")
-    return math.sqrt(float((s[rank:] ** 2).sum()))
+    tail = torch.as_tensor(s).double()[rank:]
+    largest = float(tail[0]) if len(tail) else 0.0  # so that squares neither overflow nor vanish
+    return largest * math.hypot(*(tail / largest)) if largest else 0.0
 
 
 def rank_for_error(s, eps):
@@ -57,9 +63,11 @@ def rank_for_error(s, eps):
         s: all singular values, in descending order.
         eps: the relative error in the Frobenius norm, at least 0.
     """
-    if not eps >= 0:
-        raise ValueError(f"eps must be at least 0, not {eps}")
+    if not 0 <= eps < math.inf:
+        raise ValueError(f"eps must be a finite number of at least 0, not {eps}")
     s = torch.as_tensor(s).double()
+    if len(s) == 0 or not torch.isfinite(s).all():
+        raise ValueError("the singular values must be finite numbers, at least one of them")
     s = s / s[0].clamp(min=torch.finfo(s.dtype).tiny)  # so that squares cannot underflow
     tails = s.square().flip(0).cumsum(0).flip(0).sqrt()  # tails[r] is the error of rank r
     return max(1, int((tails > eps * tails[0]).sum()))
@@ -83,7 +91,7 @@ def randomized_svd(a, rank, *, oversampling=10, iterations=4, seed=0):
         ``u`` (m, rank), ``s`` (rank,), ``vh`` (rank, n).
 
     Raises:
-        ValueError: as for :func:`truncated_svd`.
+        TypeError, ValueError: as for :func:`truncated_svd`.
     """
     xp = check_matrix(a)
     check_rank(rank, min(a.shape))
@@ -102,19 +110,15 @@ def randomized_svd(a, rank, *, oversampling=10, iterations=4, seed=0):
 
 
 def check_matrix(a):
-    """Raise ValueError unless ``a`` is a finite, non-empty real matrix; return its library."""
-    xp = torch if isinstance(a, torch.Tensor) else np
-    floats = (torch.float32, torch.float64) if xp is torch else (np.float32, np.float64)
-    if getattr(a, "dtype", None) not in floats:
-        raise ValueError("expected a NumPy array or torch tensor of float32 or float64")
-    if a.ndim != 2 or 0 in a.shape:
-        raise ValueError(f"expected a non-empty matrix, not shape {tuple(a.shape)}")
-    if not xp.isfinite(a).all():
-        raise ValueError("the matrix contains NaN or infinity")
+    """Return the library of ``a``, a finite, non-empty real matrix of float32 or float64."""
+    xp = check_tensor(a, "matrix")
+    if a.ndim != 2:
+        raise ValueError(f"expected a matrix, not shape {tuple(a.shape)}")
     return xp
 
 
 def check_rank(rank, maximum):
     """Raise ValueError unless ``rank`` is a whole number in 1..maximum."""
-    if isinstance(rank, bool) or rank != int(rank) or not 1 <= rank <= maximum:
-        raise ValueError(f"rank must be a whole number in 1..{maximum}, not {rank}")
+    whole = isinstance(rank, numbers.Integral) and not isinstance(rank, bool)
+    if not whole or not 1 <= rank <= maximum:
+        raise ValueError(f"rank must be a whole number in 1..{maximum}, not {rank!r}")

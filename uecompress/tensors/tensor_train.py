@@ -75,6 +75,7 @@ class TensorTrain:
         wrong = ((indices < -sizes) | (indices >= sizes)).any(axis=1)
         if wrong.any():
             raise IndexError(f"index {indices[wrong][0].tolist()} is out of range for {self.shape}")
+        indices = indices.astype(np.int64)  # torch would take uint8 for a mask
         xp = library(self.cores[0])
         rows = self.cores[0][0, indices[:, 0]]  # (n, r₁)
         for core, i in zip(self.cores[1:], indices.T[1:], strict=True):
@@ -87,7 +88,7 @@ class TensorTrain:
             raise IndexError(f"expected {len(self.shape)} indices, not {len(index)}")
         return self.at([index])[0]
 
-    def round(self, eps, max_rank=None):
+    def round(self, eps=0.0, max_rank=None):
         """The train of smaller ranks within a relative error, by QR and then truncated SVDs.
 
         Args:

@@ -78,14 +78,15 @@ def tucker(a, ranks, *, iterations=100, tol=1e-8):
     check_tensor(a)
     ranks = _checked_ranks(a.shape, ranks)
     values = to_torch(a).detach().cpu().double().numpy()
-    if not values.any():
+    scale = abs(values).max()  # so that squares neither overflow nor vanish
+    if scale == 0:
         return hosvd(a, ranks)
     with numpy_backend(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Trying to compute SVD with n_eigenvecs")  # harmless
         core, factors = tensorly_tucker(
-            values, ranks, n_iter_max=iterations, tol=tol, random_state=0
+            values / scale, ranks, n_iter_max=iterations, tol=tol, random_state=0
         )
-    return like(core, a), [like(factor, a) for factor in factors]
+    return like(scale * core, a), [like(factor, a) for factor in factors]
 
 
 def tucker_full(core, factors):

@@ -4,6 +4,8 @@ from contextlib import contextmanager
 
 import torch
 
+from uecompress.networks import check_inputs
+
 
 @torch.no_grad()
 def predict(model, x, *, samples=None, seed=0, batch_size=1000):
@@ -21,17 +23,18 @@ def predict(model, x, *, samples=None, seed=0, batch_size=1000):
         batch_size: examples that go through the network at once.
 
     Returns:
-        A tensor (M, N, C) on the CPU, normalized over C. With ``samples=S`` it has M·S rows, the
-        member slowest. A single network has M = 1.
+        A float64 tensor (M, N, C) on the CPU, normalized over C. (In float32 the most confident
+        predictions would all be exactly 1, and no score could rank them.) With ``samples=S`` it
+        has M·S rows, the member slowest. A single network has M = 1.
 
     Raises:
+        TypeError: inputs that are not a tensor of the network's type.
         ValueError: empty or non-finite inputs, a network that returns NaN, ``samples`` below 1 or
             asked of a network without random weights.
     """
-    if len(x) == 0:
-        raise ValueError("the data are empty: x has no examples")
-    if not torch.isfinite(x).all():
-        raise ValueError("x contains NaN or infinity")
+    check_inputs(model, x)
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
     if samples is not None:
         if samples < 1:
             raise ValueError(f"samples must be at least 1, not {samples}")
@@ -53,7 +56,7 @@ def forward(model, x, batch_size):
     logits = torch.cat([model(batch.to(device)).cpu() for batch in x.split(batch_size)], dim=-2)
     if logits.ndim == 2:
         logits = logits[None]  # one member
-    return logits.log_softmax(-1)
+    return logits.double().log_softmax(-1)
 
 
 def stochastic_modules(model):
