@@ -41,6 +41,8 @@ def test_address_is_copied_to_every_place(tmp_path):
     for path in tmp_path.rglob("*.*"):
         if path.is_file():
             assert "https://host/me/book" in path.read_text("utf-8"), path
+    readme = (tmp_path / "README.md").read_text("utf-8")
+    assert "(https://colab.research.google.com/github/me/book/blob/main/chapters/" in readme
     cell = nbformat.read(chapter, as_version=4).cells[1]
     assert cell.source == setup_cell.source("https://host/me/book")
     assert cell.metadata.tags == ["hide-cell"]

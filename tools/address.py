@@ -17,6 +17,7 @@ PLACES = {  # file: what stands before the address on its lines
     "README.md": r"(?:git clone |git\+)",
     "CITATION.cff": r"^repository-code: ",
 }
+COLAB = r"colab\.research\.google\.com/github/"  # before "owner/name" in a link to Colab
 
 
 def address(root=ROOT):
@@ -27,6 +28,8 @@ def address(root=ROOT):
 
 def updated_text(name, text, url):
     """Return `text` of the file `name` with `url` in its place or places."""
+    owner_and_name = url.split("/", 3)[3]
+    text = re.sub(rf"({COLAB})[^/\s]+/[^/\s]+", rf"\g<1>{owner_and_name}", text)
     text, count = re.subn(rf"({PLACES[name]})[^\s\"`]+", rf"\g<1>{url}", text, flags=re.MULTILINE)
     if count == 0:
         raise ValueError(f"{name} has no line for the repository's address ({PLACES[name]!r})")
