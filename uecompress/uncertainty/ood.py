@@ -4,7 +4,7 @@ A higher score means more uncertain, and out of distribution is the positive cla
 """
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 
 def auroc(in_scores, out_scores):
@@ -20,9 +20,36 @@ def auroc(in_scores, out_scores):
     Raises:
         ValueError: an empty vector, a wrong shape, or NaN.
     """
+    return float(roc_auc_score(*labelled(in_scores, out_scores)))
+
+
+def aupr(in_scores, out_scores):
+    """The area under the precision-recall curve as average precision, in [0, 1].
+
+    It is Σ (Rₙ − Rₙ₋₁) Pₙ over the thresholds, without interpolation. A score that knows nothing
+    gives the share of foreign examples, K / (N + K), so that two numbers compare only at the same
+    N and K. Arguments and errors are those of :func:`auroc`.
+    """
+    return float(average_precision_score(*labelled(in_scores, out_scores)))
+
+
+def fpr95(in_scores, out_scores):
+    """The share of familiar examples flagged when at least 95 % of the foreign ones are, in [0, 1].
+
+    An example is flagged when its score reaches a threshold, the highest one that flags at least
+    95 % of the foreign examples; hence ties with it are flagged on both sides. Arguments and errors
+    are those of :func:`auroc`.
+    """
+    inside = check_scores("in_scores", in_scores)
+    outside = np.sort(check_scores("out_scores", out_scores))
+    threshold = outside[len(outside) * 5 // 100]  # at most 5 % lie below it
+    return float((inside >= threshold).mean())
+
+
+def labelled(in_scores, out_scores):
+    """Whether each example is foreign, and its score: two vectors (N + K,)."""
     scores = [check_scores("in_scores", in_scores), check_scores("out_scores", out_scores)]
-    foreign = np.repeat([0, 1], [len(s) for s in scores])
-    return float(roc_auc_score(foreign, np.concatenate(scores)))
+    return np.repeat([0, 1], [len(s) for s in scores]), np.concatenate(scores)
 
 
 def check_scores(name, scores):
