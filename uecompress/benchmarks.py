@@ -7,6 +7,7 @@ Nothing here asserts anything, and no test depends on a time.
 import argparse
 import contextlib
 import importlib
+import itertools
 import statistics
 import time
 import warnings
@@ -18,7 +19,7 @@ from sklearn.utils.extmath import randomized_svd as sklearn_randomized_svd
 from tensorly.decomposition import tensor_train
 from torch.utils.data import DataLoader, TensorDataset
 
-from uecompress import lowrank, networks, tensors, training
+from uecompress import ensembles, lowrank, networks, tensors, training, uncertainty
 
 
 def compare(name, ours, theirs, *, repeats=15):
@@ -144,8 +145,54 @@ def fit():
     compare("fit, 5,000 images, one epoch / loop over a DataLoader", ours, theirs, repeats=5)
 
 
+def ece():
+    """The ECE of a million predictions against torchmetrics and a loop over the bins in NumPy."""
+    generator = torch.Generator().manual_seed(0)
+    log_probs = torch.randn(1, 1_000_000, 10, generator=generator).log_softmax(-1)
+    y = torch.randint(10, (1_000_000,), generator=generator)
+
+    def ours():
+        return uncertainty.ece(log_probs, y)
+
+    def loop():
+        p = log_probs[0].exp().numpy()
+        confidence, correct, total = p.max(-1), p.argmax(-1) == y.numpy(), 0.0
+        edges = np.linspace(0, 1, 16)
+        for low, high in itertools.pairwise(edges):
+            inside = (confidence > low) & (confidence <= high)
+            if inside.any():
+                total += inside.mean() * abs(correct[inside].mean() - confidence[inside].mean())
+        return total
+
+    compare("ece, 10⁶ predictions / NumPy, a loop over the bins", ours, loop, repeats=7)
+    with contextlib.suppress(ModuleNotFoundError):
+        theirs = importlib.import_module("torchmetrics.functional.classification")
+        theirs, probs = theirs.multiclass_calibration_error, log_probs[0].exp()
+        compare("ece, 10⁶ predictions / torchmetrics, from log-probabilities", ours,
+                lambda: theirs(log_probs[0], y, num_classes=10), repeats=7)  # fmt: skip
+        compare("ece, 10⁶ predictions / torchmetrics, from probabilities", ours,
+                lambda: theirs(probs, y, num_classes=10), repeats=7)  # fmt: skip
+
+
+def ensemble():
+    """One epoch of five MLPs with stacked weights against five calls of ``fit``."""
+    x, y = torch.rand(1280, 1, 28, 28), torch.arange(1280) % 10
+    models = [networks.mlp(seed=m) for m in range(5)]
+    for batch in (32, 128):
+        settings = {"epochs": 1, "batch_size": batch, "lr": 1e-3, "progress": False}
+        for name, adam in (("Adam", torch.optim.Adam), ("fused Adam", ensembles.fused_adam)):
+            compare(f"fit_ensemble, 5 MLPs, batch {batch} / fit in a loop, {name}",
+                    lambda: ensembles.fit_ensemble(
+                        models, (x, y), seeds=range(5), **settings),  # noqa: B023
+                    lambda: [training.fit(
+                        models[m], (x, y), seed=m, optimizer=adam, **settings)  # noqa: B023
+                        for m in range(5)],
+                    repeats=7)  # fmt: skip
+
+
 BENCHMARKS = {
-    function.__name__: function for function in (svd, tt_svd, rounding, dot, inference, fit)
+    function.__name__: function
+    for function in (svd, tt_svd, rounding, dot, inference, fit, ece, ensemble)
 }
 
 

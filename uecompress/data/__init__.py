@@ -4,6 +4,8 @@
 for on this machine and otherwise downloaded once, proven by their checksums.
 """
 
+from uecompress.data.corruptions import CORRUPTIONS, corrupt
 from uecompress.data.sets import folder, load, results
+from uecompress.data.shifts import noise, roll, rotate
 
-__all__ = ["folder", "load", "results"]
+__all__ = ["CORRUPTIONS", "corrupt", "folder", "load", "noise", "results", "roll", "rotate"]

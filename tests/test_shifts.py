@@ -1,0 +1,144 @@
+"""Shifts and corruptions have the moments and keep the identities that they should."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from uecompress import data
+
+
+@pytest.fixture(scope="module")
+def x():
+    return data.load("digits", "test")[0][:100]
+
+
+def grey(n=100, value=0.5):
+    return torch.full((n, 1, 28, 28), value, dtype=torch.float64)
+
+
+def close(a, b, atol=1e-5):
+    torch.testing.assert_close(a, b, rtol=0, atol=atol)
+
+
+def test_rotations(x):
+    close(data.rotate(x, 0), x)
+    close(data.rotate(x, 360), x)
+    for quarter in (1, 2, 3):
+        close(data.rotate(x, 90 * quarter), x.rot90(quarter, (-2, -1)))
+    close(
+        data.rotate(x[:2], [90, -90]), torch.stack([x[0].rot90(1, (1, 2)), x[1].rot90(3, (1, 2))])
+    )
+    wide = torch.zeros(1, 1, 5, 9)
+    wide[0, 0, 2] = 1
+    close(data.rotate(wide, 90)[0, 0, :, 4], torch.ones(5))
+    assert data.rotate(wide, 90).sum() == pytest.approx(5, abs=1e-4)
+
+
+def test_a_small_turn_moves_the_right_edge_up():
+    x = torch.zeros(1, 1, 29, 29, dtype=torch.float64)
+    x[0, 0, 14, 24] = 1  # ten pixels to the right of the centre
+    turned = data.rotate(x, 30)[0, 0]
+    row, column = (turned.nonzero().double() * turned[turned > 0][:, None]).sum(0) / turned.sum()
+    assert row - 14 == pytest.approx(-10 * math.sin(math.pi / 6), abs=0.2)
+    assert column - 14 == pytest.approx(10 * math.cos(math.pi / 6), abs=0.2)
+
+
+def test_roll(x):
+    assert torch.equal(data.roll(data.roll(x, 5), -5), x)
+    assert torch.equal(data.roll(x, 28), x)
+    assert torch.equal(data.roll(x, 3)[..., 3:], x[..., :-3])
+
+
+def test_noise(x):
+    noisy = data.noise(grey(), 0.1)
+    assert noisy.var().item() == pytest.approx(0.01, rel=0.02)
+    assert noisy.mean().item() == pytest.approx(0.5, abs=1e-3)
+    assert data.noise(grey(value=0.0), 0.2).mean().item() == pytest.approx(
+        0.2 / math.sqrt(2 * math.pi), rel=0.02
+    )  # half of the Gaussian is clipped away
+    assert torch.equal(data.noise(x, 0.1, seed=1), data.noise(x, 0.1, seed=1))
+    assert not torch.equal(data.noise(x, 0.1, seed=1), data.noise(x, 0.1, seed=2))
+    assert torch.equal(data.noise(x, 0), x)
+    with pytest.raises(ValueError, match="at least 0, not -1"):
+        data.noise(x, -1)
+
+
+@pytest.mark.parametrize("name", data.CORRUPTIONS)
+def test_every_corruption(name, x):
+    before, state = x.clone(), torch.get_rng_state()
+    y = data.corrupt(x, name, seed=3)
+    assert torch.equal(x, before)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert (y.shape, y.dtype) == (x.shape, x.dtype)
+    assert 0 <= y.min() <= y.max() <= 1
+    assert torch.equal(y, data.corrupt(x, name, seed=3))
+    fixed = name in ("scale", "brightness", "stripe")
+    assert torch.equal(y, data.corrupt(x, name, seed=4)) == fixed
+    same = data.corrupt(x[:1].expand(20, 1, 28, 28), name)
+    assert len({image.numpy().tobytes() for image in same}) > 1 or fixed  # a draw for each image
+    psnr = -10 * (y - x).square().mean((1, 2, 3)).log10()
+    assert 1 < psnr.median() < 25, psnr.median()
+    colours = data.corrupt(x[:4].repeat(1, 3, 1, 1), name)
+    assert colours.shape == (4, 3, 28, 28)
+
+
+def test_moments_of_the_noises():
+    shot = data.corrupt(grey(), "shot_noise")  # Poisson(1.5) / 3, clipped at 3 photons
+    p = [math.exp(-1.5) * 1.5**k / math.factorial(k) for k in range(3)]
+    assert [(shot * 3).round().eq(k).double().mean().item() for k in range(3)] == pytest.approx(
+        p, abs=0.01
+    )
+    impulse = data.corrupt(grey(), "impulse_noise")
+    assert (impulse == 0).double().mean().item() == pytest.approx(0.085, abs=0.005)
+    assert (impulse == 1).double().mean().item() == pytest.approx(0.085, abs=0.005)
+    assert (impulse == 0.5).double().mean().item() == pytest.approx(0.83, abs=0.005)
+
+
+def test_geometry(x):
+    shrunk = data.corrupt(x, "scale").sum((1, 2, 3)) / x.sum((1, 2, 3))
+    assert shrunk.mean().item() == pytest.approx(0.7**2, rel=0.05)
+    turned = torch.stack([data.rotate(x, s * math.degrees(0.4)) for s in (1, -1)])
+    far = (turned - data.corrupt(x, "rotate")).abs().amax((2, 3, 4))  # (2, N)
+    assert far.amin(0).max() < 1e-5
+    assert 25 < (far[0] < far[1]).sum() < 75  # both directions
+    dot = torch.zeros(60, 1, 28, 28)
+    dot[:, :, 10, 12] = 1
+    moved = {tuple(i.nonzero()[0].tolist()) for i in data.corrupt(dot, "translate")[:, 0].round()}
+    assert moved == {(7, 9), (7, 15), (13, 9), (13, 15)}
+    rows, columns = np.nonzero(data.corrupt(dot, "shear").mean((0, 1)).numpy())
+    assert set(columns) <= set(range(9, 16))
+    assert set(rows) <= {9, 10}  # 3.5 rows above the centre become 3.8
+
+
+def test_blurs_keep_the_mean_of_what_lies_inside():
+    square = torch.zeros(20, 1, 28, 28, dtype=torch.float64)
+    square[:, :, 12:16, 12:16] = 1
+    for name, rest in (("glass_blur", 1e-9), ("motion_blur", 1e-3)):
+        total = data.corrupt(square, name).sum((1, 2, 3))
+        torch.testing.assert_close(total, torch.full((20,), 16.0).double(), rtol=0, atol=rest * 16)
+
+
+def test_brightness_stripe_fog_and_lines(x):
+    close(data.corrupt(x, "brightness"), (x + 0.5).clamp(0, 1))
+    stripe = data.corrupt(x, "stripe")
+    close(data.corrupt(stripe, "stripe"), x)
+    assert torch.equal(stripe[..., 7:21], x[..., 7:21])
+    fog = data.corrupt(grey(value=1.0), "fog")  # (1 + 3 f) / 4 with f in [0, 1]
+    assert 0.25 <= fog.min() < fog.max() <= 1
+    dots = data.corrupt(grey(value=0.0), "dotted_line")
+    lit = dots.amax((0, 1, 2)) > 0
+    assert lit.tolist() == [column // 2 % 2 == 1 and column < 27 for column in range(28)]
+    assert (dots.amax(-2)[..., 2] > 0.7).all()  # the line is where it should be, in every image
+    zigzag = data.corrupt(grey(value=0.0), "zigzag")
+    assert zigzag.amax((0, 1, 2))[:2].max() == 0
+
+
+def test_bad_requests(x):
+    with pytest.raises(ValueError, match="100 images need one angle or 100"):
+        data.rotate(x, [1, 2])
+    with pytest.raises(ValueError, match=r"named 'frost'; there are shot_noise, .*, zigzag"):
+        data.corrupt(x, "frost")
+    with pytest.raises(ValueError, match=r"\(N, C, 28, 28\), not \(100, 1, 28, 27\)"):
+        data.corrupt(x[..., :27], "fog")

@@ -1,0 +1,140 @@
+"""M networks of one shape computed as one: M small matrix products become one batched product."""
+
+import copy
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from uecompress.networks import Residual, replace_layers
+from uecompress.networks.tree import is_plain
+
+# Modules that do to (M, N, ...) what they do to (N, ...), and containers of such.
+SAME_FOR_ALL = (nn.Identity, nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.Dropout)
+CONTAINERS = (nn.Sequential, Residual)
+
+
+def stackable(models, x):
+    """Whether these networks can be stacked for inputs like ``x``.
+
+    They can if they consist of Linear, BatchNorm1d, Flatten, Dropout and common activations in
+    ``nn.Sequential`` and ``Residual``, share no weights, and differ only in their numbers. Inputs
+    of more than two dimensions have to be flattened first.
+    """
+    first = [module for module in models[0].modules() if type(module) not in CONTAINERS][:1]
+    flat = x.ndim == 2 or any(isinstance(module, nn.Flatten) for module in first)
+    return flat and all(map(plain_layers, models)) and len(set(map(blueprint, models))) == 1
+
+
+def plain_layers(model):
+    """Whether a network is made of modules that can be stacked, with no weight used twice."""
+    named = list(model.named_parameters(remove_duplicate=False))
+    unshared = len(named) == len(list(model.parameters())) > 0
+    return unshared and all(map(known, model.modules()))
+
+
+def known(module):
+    """Whether :class:`Stacked` knows what this module does."""
+    if type(module) is nn.Flatten:
+        return (module.start_dim, module.end_dim) == (1, -1)
+    if is_plain(module, nn.BatchNorm1d):
+        return module.affine and module.track_running_stats and module.momentum is not None
+    return is_plain(module, nn.Linear) or type(module) in CONTAINERS + SAME_FOR_ALL
+
+
+def blueprint(model):
+    """What networks that are to be stacked have in common: all but the values of their tensors."""
+    tensors = [(n, p.dtype, p.device, p.requires_grad) for n, p in model.named_parameters()]
+    return str(model), tuple(tensors)
+
+
+class Stacked(nn.Module):
+    """M equally built networks as one: every tensor of ``layers`` has a leading axis of members.
+
+    Its forward takes one batch (N, ...) for all members to logits (M, N, C); ``layers`` itself
+    takes a batch for each, (M, N, ...).
+
+    Args:
+        models: M networks that are :func:`stackable`; their weights are copied.
+    """
+
+    def __init__(self, models):
+        super().__init__()
+        self.count = len(models)
+
+        def stack(name, layer):
+            if type(layer) is nn.Flatten:
+                return nn.Flatten(2)
+            if type(layer) in SAME_FOR_ALL:
+                return None
+            kind = StackedLinear if type(layer) is nn.Linear else StackedBatchNorm1d
+            return kind([model.get_submodule(name) for model in models])
+
+        self.layers = replace_layers(models[0], stack)
+
+    def forward(self, x):
+        """Logits (M, N, C) for ``x`` of shape (N, ...)."""
+        return self.layers(x.expand(self.count, *x.shape))
+
+    def members(self, models):
+        """Copies of ``models`` that carry the weights and statistics of the members."""
+        models = [copy.deepcopy(model) for model in models]
+        for m, model in enumerate(models):
+            model.load_state_dict({name: t[m] for name, t in self.layers.state_dict().items()})
+        return models
+
+
+class StackedLinear(nn.Module):
+    """M ``nn.Linear`` side by side, (M, N, in) to (M, N, out), as one batched matrix product.
+
+    It computes the transpose, W xᵀ + b. The result lies in memory features first, as batch
+    normalization and the next product want it.
+    """
+
+    def __init__(self, layers):
+        super().__init__()
+        stack_tensors(self, layers)
+
+    def forward(self, x):
+        """``x @ weight.mT + bias`` for every member."""
+        if self.bias is None:
+            return (self.weight @ x.mT).mT
+        return torch.baddbmm(self.bias[..., None], self.weight, x.mT).mT  # (M, out, N) -> .mT
+
+
+class StackedBatchNorm1d(nn.Module):
+    """M ``nn.BatchNorm1d`` of F features as one of M·F, each with its own statistics."""
+
+    def __init__(self, layers):
+        super().__init__()
+        stack_tensors(self, layers)
+        self.momentum, self.eps = layers[0].momentum, layers[0].eps
+
+    def forward(self, x):
+        """Normalizes each feature of each member over its N examples; (M, N, F) stays."""
+        if self.training:
+            self.num_batches_tracked += 1
+        rows = x.mT.reshape(1, -1, x.shape[1])  # (M, N, F) -> (1, M·F, N)
+        y = F.batch_norm(
+            rows,
+            self.running_mean.view(-1),
+            self.running_var.view(-1),
+            self.weight.view(-1),
+            self.bias.view(-1),
+            self.training,
+            self.momentum,
+            self.eps,
+        )
+        return y.view(x.mT.shape).mT
+
+
+def stack_tensors(module, layers):
+    """Give ``module`` the parameters and buffers of ``layers``, stacked, under their names."""
+    for name, first in layers[0]._parameters.items():
+        if first is None:
+            module.register_parameter(name, None)
+            continue
+        tensors = torch.stack([getattr(layer, name).detach() for layer in layers])
+        module.register_parameter(name, nn.Parameter(tensors, first.requires_grad))
+    for name in layers[0]._buffers:
+        module.register_buffer(name, torch.stack([getattr(layer, name) for layer in layers]))
