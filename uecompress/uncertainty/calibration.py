@@ -15,7 +15,7 @@ COLDEST, HOTTEST = 0.05, 20  # the temperatures that are searched
 
 
 def ece(log_probs, y, *, bins=15, mass=False):
-    """The expected calibration error, Σ_b (n_b / N) |accuracy_b − confidence_b|, in [0, 1].
+    """The expected calibration error, ``Σ_b (n_b / N) |accuracy_b − confidence_b|``, in [0, 1].
 
     The bins have equal width, or with ``mass=True`` about equal numbers of examples: their edges
     are then quantiles of the confidences, and equal confidences always share a bin. The lower edge
