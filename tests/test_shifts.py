@@ -74,7 +74,7 @@ def test_every_corruption(name, x):
     assert (y.shape, y.dtype) == (x.shape, x.dtype)
     assert 0 <= y.min() <= y.max() <= 1
     assert torch.equal(y, data.corrupt(x, name, seed=3))
-    fixed = name in ("scale", "brightness", "stripe")
+    fixed = name in ("scale", "brightness", "stripe", "canny_edges")
     assert torch.equal(y, data.corrupt(x, name, seed=4)) == fixed
     same = data.corrupt(x[:1].expand(20, 1, 28, 28), name)
     assert len({image.numpy().tobytes() for image in same}) > 1 or fixed  # a draw for each image
@@ -135,10 +135,52 @@ def test_brightness_stripe_fog_and_lines(x):
     assert zigzag.amax((0, 1, 2))[:2].max() == 0
 
 
+def canny(image):
+    return data.corrupt(image.expand(1, 1, 28, 28), "canny_edges")[0, 0]
+
+
+def test_canny_edges_of_steps():
+    ramp = torch.zeros(28, 28, dtype=torch.float64)
+    ramp[:, 14], ramp[:, 15:] = 0.5, 1  # the step is in the middle of column 14
+    line = torch.zeros(28, 28, dtype=torch.float64)
+    line[1:-1, 14] = 1  # one pixel wide; the outermost pixels are never edges
+    for quarter in range(4):
+        assert torch.equal(canny(ramp.rot90(quarter)), line.rot90(quarter))
+        assert torch.equal(canny(1 - ramp.rot90(quarter)), line.rot90(quarter))
+    sharp = (torch.arange(28) >= 14).double()  # a step between two pixels, which both keep it
+    assert canny(sharp).nonzero()[:, 1].unique(return_counts=True)[1].tolist() == [26, 26]
+
+
+def test_canny_edges_keep_weak_pixels_beside_strong_ones():
+    for value in (0.0, 0.5, 1.0):
+        assert canny(grey(1, value)).sum() == 0
+    ramp = torch.zeros(28, 28, dtype=torch.float64)
+    ramp[:, 14], ramp[:, 15:] = 0.5, 1
+    bell = torch.arange(-4, 5).square().div(-2).exp()
+    steepest = 4 * (bell[4] + bell[5]) / bell.sum()  # of the smoothed step, by Sobel's kernels
+    low, high = (0.1 / steepest).item(), (0.2 / steepest).item()  # contrasts at the thresholds
+    assert canny(ramp * high * 1.001).sum() == 26
+    assert canny(ramp * high * 0.999).sum() == 0
+    contrast = torch.full((28, 1), low * 1.1, dtype=torch.float64)
+    contrast[20:] = high * 1.1
+    assert canny(ramp * contrast)[:, 14].sum() == 26
+    contrast[:20] = low * 0.9
+    assert canny(ramp * contrast)[:17].sum() == 0
+
+
+def test_canny_edges_are_those_of_scikit_image(x):
+    feature = pytest.importorskip("skimage.feature")
+    for images in (x, data.load("glyphs", "test")[0][:100]):
+        found = data.corrupt(images, "canny_edges")[:, 0].numpy()
+        expected = np.stack([feature.canny(image[0].astype(float)) for image in images.numpy()])
+        np.testing.assert_array_equal(found, expected)
+        assert set(np.unique(found)) == {0, 1}
+
+
 def test_bad_requests(x):
     with pytest.raises(ValueError, match="100 images need one angle or 100"):
         data.rotate(x, [1, 2])
-    with pytest.raises(ValueError, match=r"named 'frost'; there are shot_noise, .*, zigzag"):
+    with pytest.raises(ValueError, match=r"named 'frost'; there are shot_noise, .*, canny_edges"):
         data.corrupt(x, "frost")
     with pytest.raises(ValueError, match=r"\(N, C, 28, 28\), not \(100, 1, 28, 27\)"):
         data.corrupt(x[..., :27], "fog")

@@ -1,10 +1,16 @@
 """One look for every figure of the book."""
 
+from itertools import cycle
+
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from matplotlib.ticker import PercentFormatter
+
+from uecompress.uncertainty import HEADS
 
 GUESS = "0.35"  # the grey of everything the reader guessed
+PERCENT = {"error": "error (%)", "accuracy": "accuracy (%)", "ece": "ECE (%)", "fpr95": "FPR95 (%)"}
 
 
 def style():
@@ -57,6 +63,49 @@ def spread(axis, x, runs, label, **line):
     runs = np.asarray(runs)
     (drawn,) = axis.plot(x, runs.mean(0), label=label, **line)
     axis.fill_between(x, runs.min(0), runs.max(0), color=drawn.get_color(), alpha=0.2, lw=0)
+
+
+def against_bytes(rows, quantities=("error", "nll", "auroc")):
+    """What a network is worth against the length of its file: one small panel per quantity.
+
+    Args:
+        rows: rows of :func:`uncertainty.scorecard <uecompress.uncertainty.scorecard>` with bytes.
+            Rows of the same name (other seeds, other ranks) share a marker and a colour.
+        quantities: keys of a row, or "error", which is one minus the accuracy.
+
+    Returns:
+        The matplotlib figure.
+
+    Raises:
+        ValueError: no rows, or one in which the bytes or a quantity were not measured.
+    """
+    if not rows or not quantities:
+        raise ValueError("a figure needs at least one row and one quantity")
+    rows = [{**row, "error": 1 - row["accuracy"]} for row in rows]
+    for key in ("bytes", *quantities):
+        missing = [row["name"] for row in rows if row.get(key) is None]
+        if missing:
+            raise ValueError(f"{key} was not measured for {', '.join(map(repr, missing))}")
+
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    dots = {"ms": 7, "mec": "white", "mew": 0.6, "linestyle": "none"}
+    looks = zip(names, cycle(sns.color_palette("colorblind")), cycle("osD^vPX*<>p"), strict=False)
+    size = (2.3 * len(quantities) + 0.2, 2.6 + 0.22 * -(-len(names) // 3))
+    figure, axes = plt.subplots(1, len(quantities), figsize=size, squeeze=False)
+    for name, colour, marker in looks:
+        same = [row for row in rows if row["name"] == name]
+        for axis, key in zip(axes[0], quantities, strict=True):
+            lengths, values = [row["bytes"] for row in same], [row[key] for row in same]
+            axis.plot(lengths, values, marker, color=colour, label=name, **dots)
+    for axis, key in zip(axes[0], quantities, strict=True):
+        percent = key in PERCENT
+        axis.set(xscale="log", xlabel="file (bytes)")
+        axis.margins(x=0.1)
+        axis.set_ylabel(PERCENT[key] if percent else HEADS[key][0])
+        if percent:
+            axis.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
 
 
 def guess(axis, *, x=None, y=None):

@@ -6,16 +6,17 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
+from uecompress.data.canny import edges
 from uecompress.data.shifts import warp
 
 
 def corrupt(x, name, seed=0):
     """Images with one of the ``CORRUPTIONS``, at one fixed severity.
 
-    They are fourteen of the fifteen of Mu and Gilmer (2019), all but the Canny edges, with their
-    default parameters. The set is MNIST-C-*style* and not MNIST-C: random numbers are others,
-    images are not rounded to 256 grey values, motion blur is bilinear, and fog is cut from a few
-    fractals at random places. Compare numbers within this book only.
+    They are the fifteen of Mu and Gilmer (2019) with their default parameters. The set is
+    MNIST-C-*style* and not MNIST-C: random numbers are others, images are not rounded to 256 grey
+    values, motion blur is bilinear, and fog is cut from a few fractals at random places. Compare
+    numbers within this book only.
 
     Args:
         x: images (N, C, 28, 28) in [0, 1], which are not changed.
@@ -156,6 +157,11 @@ def _zigzag(x, rng):
     return x + sum(_line(*a, *b) for a, b in pairwise(corners))
 
 
+def _canny_edges(x, rng):
+    """Nothing but the outlines, white on black."""
+    return edges(x)
+
+
 def _line(column0, row0, column1, row1):
     """Lines (N, 1, 28, 28) between points, 1 in the middle and 0 from 1.5 rows away."""
     c0, r0, c1, r1 = (
@@ -198,5 +204,6 @@ _FUNCTIONS = {
     "stripe": _stripe,
     "dotted_line": _dotted_line,
     "zigzag": _zigzag,
+    "canny_edges": _canny_edges,
 }
 CORRUPTIONS = tuple(_FUNCTIONS)
