@@ -154,6 +154,21 @@ def test_replace_layers_keeps_sharing():
     assert replaced[1] is replaced[3]
 
 
+def test_a_list_of_parameters_is_part_of_its_layer():
+    model = networks.mlp(depth=1)
+    layer = nn.Module()
+    layer.cores = nn.ParameterList([torch.ones(2)])
+    model.norm1 = layer
+    asked = []
+    replaced = networks.replace_layers(
+        model,
+        lambda name, leaf: asked.append(name) or (nn.Identity() if name == "norm1" else None),
+    )
+    assert "norm1" in asked
+    assert not any(name.startswith("norm1.") for name in asked)
+    assert isinstance(replaced.norm1, nn.Identity)
+
+
 def test_replace_layers_takes_over_the_mode_of_each_leaf():
     model = networks.mlp(4, 3, 1, 2).eval()
     model.dropout1.train()

@@ -32,9 +32,9 @@ def replace_layers(
 ) -> nn.Module:
     """A deep copy of a network in which some leaves are other modules.
 
-    Leaves are the modules without children, and parametrized layers. The tree may hold any
-    containers, ensembles and residual blocks among them. What is not replaced is copied, with
-    everything it shares still shared; the input is not changed.
+    Leaves are the modules without children (a list of parameters is none), and parametrized layers.
+    The tree may hold any containers, ensembles and residual blocks among them. What is not replaced
+    is copied, with everything it shares still shared; the input is not changed.
 
     Args:
         model: a network, or a single layer.
@@ -94,7 +94,9 @@ def _leaves(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         if module in seen:
             return
         seen.add(module)
-        children = list(module.named_children())
+        children = [
+            (n, m) for n, m in module.named_children() if not isinstance(m, nn.ParameterList)
+        ]
         if not children or parametrize.is_parametrized(module):
             yield name, module
             return
