@@ -8,13 +8,16 @@ TEMPLATE = """\
 # Set-up: installs the course's library where it is missing, as in Colab; nothing else changes.
 import importlib.metadata
 import importlib.util
+import re
 
 if importlib.util.find_spec("uecompress") is None:
     %pip install --quiet --no-deps git+ADDRESS
-    needed = {line.split(">")[0] for line in importlib.metadata.requires("uecompress")}
+    lines = importlib.metadata.requires("uecompress")
+    needed = {re.match("[a-z_-]+", line)[0]: f'"{line}"' for line in lines}
     present = {str(package.name).lower() for package in importlib.metadata.distributions()}
-    if missing := " ".join(needed - present - {"torch", "numpy"}):
-        %pip install --quiet --no-deps {missing}
+    missing = needed.keys() - present - {"torch", "numpy"}
+    if specifiers := " ".join(needed[name] for name in missing):
+        %pip install --quiet --no-deps {specifiers}
 """
 
 

@@ -7,8 +7,11 @@ Nothing here asserts anything, and no test depends on a time.
 import argparse
 import contextlib
 import importlib
+import io
 import itertools
+import lzma
 import statistics
+import tempfile
 import time
 import warnings
 
@@ -20,10 +23,11 @@ from tensorly.decomposition import tensor_train
 from torch.utils.data import DataLoader, TensorDataset
 
 from uecompress import ensembles, lowrank, networks, tensors, training, uncertainty
+from uecompress.storage import load, save
 
 
 def compare(name, ours, theirs, *, repeats=15):
-    """Time two functions in turn and print the ratio of their medians, theirs over ours."""
+    """Time two functions in turn; print and return the ratio of their medians, theirs over ours."""
     ours(), theirs()  # warm up
     times = {ours: [], theirs: []}
     for _ in range(repeats):
@@ -33,6 +37,7 @@ def compare(name, ours, theirs, *, repeats=15):
             seconds.append(time.perf_counter() - start)
     a, b = (1000 * statistics.median(seconds) for seconds in times.values())
     print(f"{name:62} {a:9.2f} ms {b:9.2f} ms {b / a:7.2f}×", flush=True)
+    return b / a
 
 
 def svd():
@@ -190,9 +195,76 @@ def ensemble():
                     repeats=7)  # fmt: skip
 
 
+def tt_linear():
+    """TTLinear 1024 to 1024 against a dense layer and both modes of tensorly-torch's layer."""
+    tltorch, dense, ratios = None, torch.nn.Linear(1024, 1024), {}
+    with warnings.catch_warnings(), contextlib.suppress(ModuleNotFoundError):
+        warnings.simplefilter("ignore")
+        tltorch = importlib.import_module("tltorch")
+    shapes = ((4, 8, 8, 4), (16, 8, 8), (32, 32))
+    for shape, rank, batch in itertools.product(shapes, (4, 8, 16), (1, 16, 256)):
+        ours, theirs = lowrank.TTLinear(shape, shape, rank), {"dense": dense}
+        if tltorch:
+            theirs |= {mode: tltorch.FactorizedLinear(
+                shape, shape, factorization="blocktt", rank=list(ours.ranks), implementation=mode
+            ) for mode in ("factorized", "reconstructed")}  # fmt: skip
+        x = torch.randn(batch, 1024, requires_grad=True)
+        share = ours.multiply_adds(batch) / (1024 * 1024 * batch)
+        for kind, step in (("forward", _forward), ("step", _forward_and_backward)):
+            name = f"TT {shape} rank {rank} batch {batch} {kind} ({share:.2f} of dense)"
+            found = [compare(f"{name} / {other}", lambda: step(ours, x),  # noqa: B023
+                             lambda: step(layer, x))  # noqa: B023
+                     for other, layer in theirs.items()]  # fmt: skip
+            if tltorch and all(found):
+                ratios.setdefault(f"batch {batch} {kind}", []).append(min(found[1:]))
+    for name, values in ratios.items():
+        print(f"{name}, against the better mode: geometric mean "
+              f"{statistics.geometric_mean(values):.2f}×, least {min(values):.2f}×")  # fmt: skip
+
+
+def _forward(layer, x):
+    with torch.no_grad():
+        layer(x)
+
+
+def _forward_and_backward(layer, x):
+    layer(x).sum().backward()
+
+
+def storage():
+    """A network to bytes and back against lzma, zstd and torch.save, and the size of the file."""
+    zstandard = None
+    with contextlib.suppress(ModuleNotFoundError):
+        zstandard = importlib.import_module("zstandard")
+    generator = torch.Generator().manual_seed(0)
+    dense = torch.randn(1000, 1000, generator=generator) / 30
+    kept = torch.rand(1000, 1000, generator=generator) < 0.05
+    for kind, weight in {
+        "dense": dense,
+        "5 % not zero": dense.masked_fill(~kept, 0),
+        "16 levels": (dense * 100).round().clamp(-8, 7) / 100,
+    }.items():
+        with tempfile.TemporaryDirectory() as folder:
+            model, path = torch.nn.Linear(1000, 1000, bias=False), f"{folder}/network.uec"
+            model.weight.data = weight
+            raw, size = weight.numpy().tobytes(), save(model, path)
+            packed = {"lzma -9": (lambda r: lzma.compress(r, preset=9), lzma.decompress)}
+            if zstandard:
+                packed["zstd -19"] = (lambda r: zstandard.compress(r, 19), zstandard.decompress)
+            for other, (pack, unpack) in packed.items():
+                content = pack(raw)
+                name = f"4 MB {kind}, {size / 1e3:.0f} kB / {other}, {len(content) / 1e3:.0f} kB"
+                compare(f"save {name}", lambda: save(model, path),  # noqa: B023
+                        lambda: pack(raw), repeats=1)  # noqa: B023  # fmt: skip
+                compare(f"load {name}", lambda: load(path),  # noqa: B023
+                        lambda: unpack(content), repeats=3)  # noqa: B023  # fmt: skip
+            compare(f"save 4 MB {kind} / torch.save", lambda: save(model, path),  # noqa: B023
+                    lambda: torch.save(model.state_dict(), io.BytesIO()), repeats=3)  # noqa: B023  # fmt: skip
+
+
 BENCHMARKS = {
     function.__name__: function
-    for function in (svd, tt_svd, rounding, dot, inference, fit, ece, ensemble)
+    for function in (svd, tt_svd, rounding, dot, inference, fit, ece, ensemble, tt_linear, storage)
 }
 
 

@@ -1,0 +1,338 @@
+"""A network comes back from its file bit for bit, and what a file cannot hold is refused."""
+
+import os
+import subprocess
+import sys
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrize, prune
+
+from uecompress import ensembles, lowrank, networks, storage
+from uecompress.networks import ChannelPad2d, Ensemble, Residual
+
+IMAGES = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+DTYPES = (
+    torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.bool, torch.int8,
+    torch.int16, torch.int32, torch.int64, torch.uint8, torch.uint16, torch.uint32, torch.uint64,
+)  # fmt: skip
+
+
+def bits(tensor):
+    return tensor.detach().contiguous().flatten().view(torch.uint8).tolist()
+
+
+def assert_same_state(a, b):
+    a, b = a.state_dict(), b.state_dict()
+    assert a.keys() == b.keys()
+    for name, tensor in a.items():
+        assert tensor.dtype == b[name].dtype
+        assert tensor.shape == b[name].shape
+        assert bits(tensor) == bits(b[name]), name
+
+
+def there_and_back(model, tmp_path):
+    path = tmp_path / "network.uec"
+    size = storage.save(model, path)
+    assert size == os.path.getsize(path) == storage.sizes(path)["bytes"].sum()
+    state, decoded = model.state_dict(), storage.decode_state(path)
+    loaded = storage.load(path)
+    if loaded.state_dict().keys() == state.keys():
+        assert decoded.keys() == state.keys()
+        for name, tensor in state.items():
+            if tensor.dtype == torch.bfloat16:
+                tensor = (tensor.view(torch.int16).int() << 16).view(torch.float32)
+            assert bits(torch.from_numpy(decoded[name].copy())) == bits(tensor)
+    assert not any(module.training for module in loaded.modules())
+    return loaded
+
+
+def perturbed(model, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    for tensor in model.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.rand(tensor.shape, generator=generator))
+    return model
+
+
+NAMES = {dtype: str(dtype).removeprefix("torch.") for dtype in DTYPES}
+LAYERS = [
+    nn.Linear(5, 3), nn.Linear(5, 3, bias=False), nn.Conv1d(2, 4, 3, stride=2, groups=2),
+    nn.Conv2d(2, 4, (3, 2), padding=1, dilation=2, padding_mode="reflect", bias=False),
+    nn.Conv2d(2, 3, 3, padding="same"), nn.BatchNorm1d(4, eps=1e-3, momentum=None),
+    nn.BatchNorm2d(4, affine=False), nn.BatchNorm2d(3, track_running_stats=False),
+    nn.LayerNorm((4, 5), bias=False), nn.LayerNorm(4, elementwise_affine=False),
+    nn.GroupNorm(2, 4), nn.Embedding(7, 3, padding_idx=1), nn.Flatten(0), nn.Unflatten(1, (2, 3)),
+    nn.Identity(), nn.ReLU(inplace=True), nn.LeakyReLU(0.3),
+    nn.GELU("tanh"), nn.SiLU(), nn.Tanh(), nn.Sigmoid(), nn.Softplus(2.0), nn.Softmax(1),
+    nn.LogSoftmax(-1), nn.Dropout(0.3), nn.Dropout2d(0.2), nn.MaxPool2d(3, stride=1, padding=1),
+    nn.AvgPool2d(2, count_include_pad=False), nn.AdaptiveAvgPool2d((None, 2)),
+    nn.ZeroPad2d((1, 2, 0, 3)), nn.Upsample(scale_factor=2.5, mode="bilinear"),
+    nn.Upsample(size=(4, 5)), nn.ModuleList([nn.Tanh(), nn.Linear(2, 2)]),
+    ensembles.MCDropout(0.25), ChannelPad2d((1, 0, 2, 1), 3), nn.Sequential(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=str)
+def test_every_layer_comes_back(layer, tmp_path):
+    loaded = there_and_back(perturbed(layer), tmp_path)
+    assert type(loaded) is type(layer)
+    assert str(loaded) == str(layer)
+    assert_same_state(loaded, layer)
+
+
+NETWORKS = {
+    "mlp": networks.mlp,
+    "cnn": networks.cnn,
+    "cnn_as_printed": networks.cnn_as_printed,
+    "lenet300": networks.lenet300,
+    "lenet5": networks.lenet5,
+    "resnet_small": networks.resnet_small,
+    "ensemble": lambda: Ensemble([networks.lenet5(seed=m) for m in range(2)]),
+    "mc_dropout": lambda: ensembles.mc_dropout(networks.mlp()),
+    "svd": lambda: lowrank.compress(networks.lenet300(), rank=5),
+    "fused": lambda: networks.fuse_batch_norm(perturbed(networks.cnn()).eval()),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_predict_the_same(name, tmp_path):
+    model = NETWORKS[name]().eval()
+    x = IMAGES if name != "cnn_as_printed" else torch.rand(3, 1, 32, 32)
+    state = torch.get_rng_state()
+    loaded = there_and_back(model, tmp_path)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(loaded(x), model(x))
+    assert str(loaded) == str(model)
+    assert_same_state(loaded, model)
+
+
+def test_the_structure_of_lenet5_takes_120_bytes(tmp_path):
+    storage.save(networks.lenet5(), tmp_path / "a")
+    sizes = storage.sizes(tmp_path / "a")
+    assert sizes.tensor[0] == "(structure)"
+    assert sizes.bytes[0] <= 140
+    assert list(sizes.iloc[1][["tensor", "shape", "dtype"]]) == [
+        "conv1.weight",
+        "20×1×5×5",
+        "float32",
+    ]
+
+
+class Codes(nn.Module):
+    """A layer as the library has them: a stored buffer of any dtype, and one that is rebuilt."""
+
+    def __init__(self, shape, dtype, inner=(), extra=None):
+        super().__init__()
+        self.shape, self.dtype, self.inner = shape, dtype, nn.ModuleList(inner)
+        self.register_buffer("value", torch.zeros(shape, dtype=getattr(torch, dtype)))
+        self.register_buffer("index", torch.arange(5), persistent=False)
+        self.extra = extra
+
+    def config(self):
+        inner = list(self.inner)
+        return {"shape": self.shape, "dtype": self.dtype, "inner": inner, "extra": self.extra}
+
+
+@pytest.fixture
+def codes_layer(monkeypatch):
+    monkeypatch.setattr(Codes, "__module__", "uecompress.networks")
+    monkeypatch.setattr(networks, "Codes", Codes, raising=False)
+    return Codes
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_every_dtype_and_odd_shapes(dtype, tmp_path, codes_layer):
+    raw = torch.randint(0, 256, (4, 30, 8), generator=torch.Generator().manual_seed(0))
+    raw = raw.to(torch.uint8)
+    values = raw % 2 == 1 if dtype == torch.bool else raw.view(dtype)
+    model = nn.Sequential()
+    for tensor in (values, values[0, 0, 0], values[:, :0], values[:, ::3].mT, values[:1]):
+        layer = codes_layer(tuple(tensor.shape), NAMES[dtype], [nn.Tanh()], [1, None, "a", 0.5])
+        layer.value = tensor
+        model.append(layer)
+    loaded = there_and_back(model, tmp_path)
+    assert_same_state(loaded, model)
+    for layer in loaded:
+        assert layer.index.tolist() == [0, 1, 2, 3, 4]
+        assert layer.extra == [1, None, "a", 0.5]
+
+
+def test_special_values_and_flags(tmp_path):
+    special = torch.tensor(
+        [0x7FC00000, 0x7F800001, -0x3FFFFF, 0x7F800000, -0x800000, -(2**31), 0, 1]
+    )
+    model = nn.Sequential(nn.Linear(8, 2), nn.Linear(2, 2)).train()
+    model[0].weight.data = torch.stack([special, special.flip(0)]).int().view(torch.float32)
+    model[1] = model[1].half().requires_grad_(False)
+    model[1].bias.requires_grad_(True)
+    loaded = there_and_back(model, tmp_path)
+    assert_same_state(loaded, model)
+    assert [p.requires_grad for p in loaded.parameters()] == [True, True, False, True]
+    assert model.training
+    assert isinstance(loaded[0].weight, nn.Parameter)
+
+
+def test_what_is_shared_is_stored_once_and_shared_again(tmp_path):
+    layer = nn.Linear(64, 64)
+    model = nn.Sequential(OrderedDict(a=layer, act=nn.ReLU(), again=layer, tied=nn.Linear(64, 64)))
+    model.tied.weight = layer.weight
+    alone = storage.save(layer, tmp_path / "alone")
+    loaded = there_and_back(model, tmp_path)
+    assert_same_state(loaded, model)
+    assert loaded.again is loaded.a
+    assert loaded.tied.weight is loaded.a.weight
+    assert loaded.tied.bias is not loaded.a.bias
+    assert os.path.getsize(tmp_path / "network.uec") < alone + 64 * 4 + 100
+    body = networks.cnn()
+    shared = there_and_back(
+        Ensemble([nn.Sequential(body, nn.Linear(10, 2)) for _ in range(2)]), tmp_path
+    )
+    assert shared.members[0][0] is shared.members[1][0]
+
+
+class Doubled(nn.Module):
+    def forward(self, x):
+        return 2 * x
+
+
+def test_computed_weights_become_plain_ones(tmp_path):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 20), nn.ReLU(), nn.Linear(20, 10))
+    parametrize.register_parametrization(model[1], "weight", Doubled())
+    prune.l1_unstructured(model[3], "weight", amount=0.7)
+    model[3].weight_orig.data *= 3  # the attribute `weight` is now out of date
+    loaded = there_and_back(model, tmp_path)
+    assert type(loaded[1]) is nn.Linear
+    assert set(loaded.state_dict()) == {"1.weight", "1.bias", "3.weight", "3.bias"}
+    assert torch.equal(loaded(IMAGES), model(IMAGES))
+    assert not (loaded[3].weight.signbit() & (loaded[3].weight == 0)).any()
+    assert parametrize.is_parametrized(model[1])
+    code = storage.sizes(tmp_path / "network.uec").set_index("tensor").code
+    assert "sparse" in code["3.weight"]
+
+
+class Foreign(nn.Linear):
+    pass
+
+
+def test_what_a_file_cannot_hold_is_named_and_nothing_is_written(tmp_path):
+    path = tmp_path / "network.uec"
+    storage.save(nn.Linear(2, 2), path)
+    before = path.read_bytes()
+    hooked, extra, wide = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2)
+    hooked.register_forward_hook(lambda *_: None)
+    extra.register_buffer("more", torch.zeros(2))
+    wide.in_features = 3
+    odd = ChannelPad2d(1, 2)
+    odd.channels = np.int64(2)
+    for layer, message in [
+        (Foreign(2, 2), r"'block\.branch\.0' is a .*Foreign"),
+        (nn.Bilinear(2, 2, 2), r"'block\.branch\.0' is a torch.*Bilinear"),
+        (hooked, r"'block\.branch\.0' has a hook"),
+        (extra, r"'block\.branch\.0\.more' is in the table"),
+        (wide, r"'block\.branch\.0\.weight' has shape \(2, 2\) for a \(2, 3\)"),
+        (odd, r"block\.branch\.0\.channels is a int64"),
+        (nn.Linear(2, 2, dtype=torch.complex64), r"'block\.branch\.0\.weight' is torch\.complex64"),
+    ]:
+        model = nn.Sequential(OrderedDict(block=Residual(nn.Sequential(layer))))
+        with pytest.raises(TypeError, match=message):
+            storage.save(model, path)
+        assert path.read_bytes() == before
+    with pytest.raises(IsADirectoryError, match="is a directory"):
+        storage.save(nn.Linear(2, 2), tmp_path)
+    assert os.listdir(tmp_path) == ["network.uec"]
+
+
+def test_an_error_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "network.uec"
+    storage.save(nn.Linear(2, 2), path)
+    before = path.read_bytes()
+
+    def fail(array):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("uecompress.storage.codes.encode", fail)
+    with pytest.raises(OSError, match="no space"):
+        storage.save(nn.Linear(3, 3), path)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["network.uec"]
+
+
+def test_missing_files_and_directories(tmp_path):
+    for function in (storage.load, storage.decode_state, storage.sizes):
+        with pytest.raises(FileNotFoundError):
+            function(tmp_path / "nothing")
+        with pytest.raises(IsADirectoryError, match="is a directory"):
+            function(tmp_path)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = storage.nothing
+
+
+def test_decoding_does_not_import_torch(tmp_path):
+    model = networks.lenet300().to(torch.bfloat16)
+    storage.save(model, tmp_path / "a")
+    program = (
+        "import sys; from uecompress import storage; s = storage.decode_state(sys.argv[1]); "
+        "storage.sizes(sys.argv[1]); assert 'torch' not in sys.modules; "
+        "print(s['linear1.weight'].dtype, repr(float(s['linear1.weight'].sum(dtype='f8'))))"
+    )
+    run = [sys.executable, "-c", program, tmp_path / "a"]
+    decoded = model.linear1.weight.float().numpy(force=True)
+    out = subprocess.run(run, check=True, capture_output=True, text=True).stdout.split()
+    assert out == ["float32", repr(float(decoded.sum(dtype="f8")))]
+
+
+def test_a_network_of_100_mb_needs_less_than_1_gb(tmp_path):
+    program = """
+import resource, sys, torch
+from torch import nn
+from uecompress import storage
+storage.save(nn.Linear(2, 2), sys.argv[1]); storage.load(sys.argv[1])
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+base = peak()
+model = nn.Linear(5000, 5000, bias=False)
+size = storage.save(model, sys.argv[1])
+assert torch.equal(storage.load(sys.argv[1]).weight, model.weight)
+print(size, peak() - base)
+"""
+    run = [sys.executable, "-c", program, tmp_path / "a"]
+    size, kilobytes = subprocess.run(run, check=True, capture_output=True).stdout.split()
+    assert int(size) < 100e6
+    assert int(kilobytes) < 1e6
+
+
+def test_safetensors(tmp_path):
+    safetensors = pytest.importorskip("safetensors.torch")
+    model = networks.cnn()
+    model.linear1.to(torch.bfloat16)
+    model.norm7.bias = model.norm7.weight
+    storage.save(model, tmp_path / "a")
+    storage.export_safetensors(tmp_path / "a", tmp_path / "b")
+    loaded = safetensors.load_file(tmp_path / "b")
+    state = model.state_dict()
+    assert loaded.keys() == state.keys()
+    for name, tensor in state.items():
+        assert loaded[name].dtype == tensor.dtype
+        assert torch.equal(loaded[name], tensor)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_onnx(tmp_path):
+    pytest.importorskip("onnxscript")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model = perturbed(nn.Sequential(*networks.resnet_small(width=4))).train()
+    storage.export_onnx(model, IMAGES, tmp_path / "a.onnx")
+    assert model.training
+    session = onnxruntime.InferenceSession(tmp_path / "a.onnx")
+    x = torch.rand(5, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+    y = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
+    torch.testing.assert_close(torch.from_numpy(y), model.eval()(x), rtol=1e-4, atol=1e-4)
+
+
+def test_onnx_refuses_what_can_be_sampled(tmp_path):
+    with pytest.raises(ValueError, match="'dropout1' can be sampled"):
+        storage.export_onnx(ensembles.mc_dropout(networks.mlp()), IMAGES, tmp_path / "a")
+    assert not os.listdir(tmp_path)

@@ -1,0 +1,46 @@
+"""Stored networks for other programs: safetensors and ONNX."""
+
+import copy
+import warnings
+
+import torch
+
+from uecompress.storage.network import load
+
+
+def export_safetensors(path, target):
+    """Write the decoded tensors of a stored network as a safetensors file.
+
+    Args:
+        path: of a file that :func:`save <uecompress.storage.save>` wrote.
+        target: where to write. The names are those of ``state_dict``; a shared tensor is written
+            under each of its names.
+
+    Raises:
+        DamagedFile: as :func:`load <uecompress.storage.load>`.
+    """
+    from safetensors.torch import save_file
+
+    save_file({k: v.clone() for k, v in load(path).state_dict().items()}, target)
+
+
+def export_onnx(model, x, path):
+    """Write a network as an ONNX file for batches of any size; needs ``onnx`` and ``onnxscript``.
+
+    Args:
+        model: a network whose prediction is not random; it is exported in evaluation mode.
+        x: an example of its input (N, ...), N at least 2.
+        path: where to write.
+
+    Raises:
+        ValueError: the network can be sampled (a variational layer, MC dropout): ONNX would hold
+            only its mean.
+    """
+    for name, module in model.named_modules():
+        if hasattr(module, "sampling"):
+            raise ValueError(f"layer {name!r} can be sampled; ONNX would hold only its mean")
+    model, batch = copy.deepcopy(model).eval(), torch.export.Dim("batch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what the exporter itself uses
+        torch.onnx.export(model, (x,), path, dynamo=True, external_data=False, verbose=False,
+                          dynamic_shapes=({0: batch},))  # fmt: skip
