@@ -123,7 +123,8 @@ def test_ensembles_and_other_layers():
     x = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(small.eval()(x)[1], alone.eval()(x))
     cnn = lowrank.compress(networks.cnn(), rank=5)
-    assert isinstance(cnn.conv3, nn.Conv2d)
+    assert cnn.conv3.vh.weight.shape == (5, 32, 3, 3)
+    assert cnn.conv3.u.weight.shape == (64, 5, 1, 1)
     assert isinstance(cnn.linear1, nn.Sequential)
 
 
@@ -162,7 +163,11 @@ def test_shared_weights_are_refused():
         ({"ratio": 0.5}, "at least 1"),
         ({"ratio": float("nan")}, "at least 1"),
         ({"ratio": 1000}, "out of reach"),
-        ({"rank": 5, "method": "cp"}, "unknown method 'cp'; known: svd"),
+        ({"rank": 5, "method": "pca"}, "unknown method 'pca'; known: svd, cp, tucker, tt"),
+        ({"energy": 0.9, "method": "cp"}, "no spectrum"),
+        ({"energy": 1.1, "method": "tt"}, r"\(0, 1\]"),
+        ({"ratio": 1000, "method": "tt"}, "out of reach"),
+        ({"ratio": 1000, "method": "cp"}, "out of reach"),
     ],
 )
 def test_bad_budget(budget, message):

@@ -1,135 +1,177 @@
 """Low rank for a whole network: which layer gets which rank, and the network that results."""
 
+import bisect
+import copy
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
-from uecompress.lowrank.svd import break_even_rank, svd_linear
+from uecompress.lowrank.choices import cp_choices, svd_choices, tt_choices, tucker_choices
+from uecompress.lowrank.conv_chain import chain_kernel
 from uecompress.networks import linear_and_conv_layers, parameter_count, replace_layers
-from uecompress.tensors.svd import check_rank, truncation_error
+from uecompress.tensors.svd import check_rank
 
-METHODS = ("svd",)
+METHODS = {"svd": svd_choices, "cp": cp_choices, "tucker": tucker_choices, "tt": tt_choices}
 
 
 @dataclass(frozen=True)
 class LayerPlan:
     """What happens to one layer.
 
-    ``rank`` is None for a layer that is left alone, because its factors would not be smaller;
-    ``break_even`` is the largest rank that is. ``error`` is the relative error of the new weight
-    in the Frobenius norm. Biases are counted in the parameters.
+    ``rank`` is None for a layer that is left alone, because its factors would not be smaller or
+    because it is a convolution in groups; it is (r_in, r_out) for a Tucker convolution, and all
+    inner ranks for a tensor train. ``break_even`` is the largest single rank at which the factors
+    are smaller. ``error`` is the relative error of the new weight in the Frobenius norm. Biases are
+    counted in the parameters.
     """
 
     name: str
     shape: tuple
     break_even: int
-    rank: int | None
+    rank: int | tuple | None
     parameters_before: int
     parameters_after: int
     error: float
 
 
 def compress(model, method="svd", *, rank=None, energy=None, ratio=None):
-    """A copy of ``model`` whose Linear layers are factorized; the input is not changed.
+    """A copy of ``model`` whose Linear and Conv2d layers are factorized; the input is not changed.
 
     The weights are those of the input, so the result predicts at once, and :func:`training.fit
-    <uecompress.training.fit>` fine-tunes it. A layer that would grow is left alone; :func:`plan`
-    with the same arguments reports what happens to each layer. Exactly one budget is given.
+    <uecompress.training.fit>` fine-tunes it. A layer that would grow is left alone, and so is a
+    convolution in groups; :func:`plan` with the same arguments reports what happens to each layer.
+    Exactly one budget is given.
 
     Args:
         model: a network or an ensemble.
-        method: "svd".
-        rank: the same rank for every layer.
-        energy: the share of each weight's squared singular values to keep, in (0, 1].
+        method: "svd" makes two layers of one. "cp" and "tucker" make four and three of a
+            convolution; of a matrix, a Linear layer or a 1×1 convolution, they are the SVD. "tt"
+            makes a :class:`TTLinear` or :class:`TTConv2d`, with widths split into three balanced
+            factors, into four from a million entries on.
+        rank: the same rank for every layer, lowered to what a layer allows.
+        energy: the share of each weight's squared norm to keep, in (0, 1]: of the singular values
+            for "svd"; in each of the two channel modes for "tucker"; for "tt" the train's relative
+            error is at most √(1 - energy). "cp" has no spectrum to take a share of.
         ratio: parameters of the network before, over after; the result is at least this much
-            smaller. One share of energy, the largest that will do, holds for all layers.
+            smaller. One share of energy, the largest that will do, holds for all layers; for "cp"
+            it is one share of each layer's weights.
 
     Raises:
         ValueError: an unknown method, a budget that is out of range or out of reach, a network
-            without Linear layers, or weights that are not finite.
+            without Linear and Conv2d layers, or weights that are not finite.
     """
-    ranks = {p.name: p.rank for p in plan(model, method, rank=rank, energy=energy, ratio=ratio)}
-    return replace_layers(
-        model, lambda name, layer: svd_linear(layer, ranks[name]) if ranks.get(name) else None
-    )
+    built = {p.name: new for p, new in factorized(model, method, rank, energy, ratio)}
+    return replace_layers(model, lambda name, _: built.get(name))
 
 
 def plan(model, method="svd", *, rank=None, energy=None, ratio=None):
     """What :func:`compress` does with the same arguments: a list of :class:`LayerPlan`."""
+    return [p for p, _ in factorized(model, method, rank, energy, ratio)]
+
+
+def factorized(model, method, rank, energy, ratio):
+    """The :class:`LayerPlan` of every layer, and its new layer or None."""
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
     if sum(budget is not None for budget in (rank, energy, ratio)) != 1:
         raise ValueError("give exactly one of rank, energy and ratio")
-    layers = [(n, m) for n, m in linear_and_conv_layers(model) if isinstance(m, torch.nn.Linear)]
-    if not layers:
-        raise ValueError("the network has no Linear layer")
-    if len({id(layer.weight) for _, layer in layers}) < len(layers):
-        raise ValueError("two Linear layers share a weight: factorizing them would untie it")
-    spectra = [spectrum(name, layer) for name, layer in layers]
-
+    layers = checked_layers(model)
+    possible = {
+        name: METHODS[method](layer) for name, layer in layers if getattr(layer, "groups", 1) == 1
+    }
     if rank is not None:
-        check_rank(rank, max(len(s) for s in spectra))
-        ranks = [rank] * len(layers)
+        check_rank(rank, max((largest_rank(choose) for choose in possible.values()), default=1))
+        choices = {name: choose(rank=rank) for name, choose in possible.items()}
     elif energy is not None:
+        if method == "cp":
+            raise ValueError("CP has no spectrum to take a share of energy of: give rank or ratio")
         if not 0 < energy <= 1:
             raise ValueError(f"energy must be in (0, 1], not {energy}")
-        ranks = [energy_rank(s, energy) for s in spectra]
+        choices = {name: choose(energy=energy) for name, choose in possible.items()}
     else:
-        ranks = ranks_for_ratio(parameter_count(model), layers, spectra, ratio)
-    return [
-        layer_plan(name, layer, s, r)
-        for (name, layer), s, r in zip(layers, spectra, ranks, strict=True)
-    ]
+        lowest = -8.0 if method == "tt" else 0.0  # an error bound of 3 cuts every bond to rank 1
+        choices = choices_for_ratio(model, dict(layers), possible, ratio, lowest)
+    return [layer_plan(n, layer, possible.get(n), choices.get(n)) for n, layer in layers]
 
 
-def layer_plan(name, layer, s, rank):
-    """The plan of one layer, left alone where ``rank`` is above its break-even rank."""
-    m, n = layer.weight.shape
-    bias = m if layer.bias is not None else 0
-    pays = rank <= break_even_rank(m, n)
+def checked_layers(model):
+    """Names and layers that can be factorized, if there are any and their weights are sound."""
+    layers = linear_and_conv_layers(model)
+    if not layers:
+        raise ValueError("the network has no Linear layer and no Conv2d layer")
+    if len({id(layer.weight) for _, layer in layers}) < len(layers):
+        raise ValueError("two layers share a weight: factorizing them would untie it")
+    for name, layer in layers:
+        if not torch.isfinite(layer.weight).all():
+            raise ValueError(f"the weight of {name} contains NaN or infinity")
+    return layers
+
+
+def layer_plan(name, layer, choose, choice):
+    """The plan of one layer and its new form; None where it is left alone."""
+    weights = layer.weight.numel()
+    before = weights + (layer.bias.numel() if layer.bias is not None else 0)
+    even = 0
+    if choose is not None:
+        ranks = range(1, largest_rank(choose) + 1)
+        even = bisect.bisect_left(ranks, weights, key=lambda r: choose(rank=r).weights)
+    if choice is None or choice.weights >= weights:
+        return LayerPlan(name, tuple(layer.weight.shape), even, None, before, before, 0.0), None
+    new = choice.build()
     return LayerPlan(
         name=name,
-        shape=(m, n),
-        break_even=break_even_rank(m, n),
-        rank=rank if pays else None,
-        parameters_before=m * n + bias,
-        parameters_after=(rank * (m + n) if pays else m * n) + bias,
-        error=truncation_error(s, rank) / max(truncation_error(s, 0), 1e-300) if pays else 0.0,
-    )
+        shape=tuple(layer.weight.shape),
+        break_even=even,
+        rank=choice.ranks,
+        parameters_before=before,
+        parameters_after=parameter_count(new),
+        error=choice.error if choice.error is not None else relative_error(layer, new),
+    ), new
 
 
-def energy_rank(s, energy):
-    """The smallest rank, at least 1, that keeps the share ``energy`` of the squared spectrum."""
-    kept = s.square().cumsum(0)
-    return 1 + int((kept[:-1] < energy * kept[-1]).sum())
+def largest_rank(choose):
+    """The largest rank that a layer has in a format, over all its ranks."""
+    ranks = choose(rank=2**31).ranks
+    return max(ranks) if isinstance(ranks, tuple) else ranks
 
 
-def ranks_for_ratio(total, layers, spectra, ratio):
-    """The ranks of the largest common energy that makes the network ``ratio`` times smaller."""
+def choices_for_ratio(model, layers, possible, ratio, low):
+    """The choices of the largest common energy that makes the network ``ratio`` times smaller."""
+    total = parameter_count(model)
 
-    def ranks_and_ratio(energy):
-        ranks = [energy_rank(s, energy) for s in spectra]
-        plans = [
-            layer_plan("", layer, s, r)
-            for (_, layer), s, r in zip(layers, spectra, ranks, strict=True)
-        ]
-        saved = sum(p.parameters_before - p.parameters_after for p in plans)
-        return ranks, total / (total - saved)
+    def choices_and_ratio(energy):
+        choices = {name: choose(energy=energy) for name, choose in possible.items()}
+        saved = sum(max(0, layers[n].weight.numel() - c.weights) for n, c in choices.items())
+        return choices, total / (total - saved)
 
     if not ratio >= 1:
         raise ValueError(f"ratio must be at least 1, not {ratio}")
-    low, high = 0.0, 1.0  # energy 0 is rank 1 everywhere, the smallest network there is
-    if ranks_and_ratio(low)[1] < ratio:
-        reach = ranks_and_ratio(low)[1]
+    high = 1.0
+    best, reach = choices_and_ratio(low)  # rank 1 everywhere, the smallest network there is
+    if reach < ratio:
         raise ValueError(f"ratio {ratio} is out of reach: rank 1 everywhere gives {reach:.1f}")
+    worse = None
     for _ in range(50):
         middle = (low + high) / 2
-        low, high = (middle, high) if ranks_and_ratio(middle)[1] >= ratio else (low, middle)
-    return ranks_and_ratio(low)[0]
+        choices, reached = choices_and_ratio(middle)
+        if reached >= ratio:
+            low, best = middle, choices
+        else:
+            high, worse = middle, choices
+        if worse and all(best[n].ranks == worse[n].ranks for n in best):
+            break
+    return best
 
 
-def spectrum(name, layer):
-    """The singular values of a layer's weight, in float64."""
-    if not torch.isfinite(layer.weight).all():
-        raise ValueError(f"the weight of {name} contains NaN or infinity")
-    return torch.linalg.svdvals(layer.weight.detach().double())
+def relative_error(layer, new):
+    """‖W' - W‖ / ‖W‖ of the weight that a new layer stands for, in float64."""
+    old, new = layer.weight.detach().double(), copy.deepcopy(new).double()
+    with torch.no_grad():
+        if not isinstance(new, nn.Sequential):
+            weight = new.weight()
+        elif isinstance(layer, nn.Conv2d):
+            weight = chain_kernel(new)
+        else:
+            weight = new.u.weight @ new.vh.weight
+    return float(torch.dist(weight, old) / old.norm().clamp(min=1e-300))

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import numpy as np
 import tensorly
+import torch
+from tensorly import tenalg
 from tensorly.decomposition import parafac
 
 from uecompress.tensors.arrays import check_tensor, like, to_torch
@@ -41,23 +43,25 @@ def cp(a, rank, *, iterations=1000, tol=1e-10, seed=0):
     if a.ndim < 2:
         raise ValueError("CP needs a tensor of at least two dimensions")
     check_rank(rank, math.prod(a.shape) // max(a.shape))
-    values = to_torch(a).detach().cpu().double().numpy()
-    scale = np.abs(values).max()  # so that squares neither overflow nor vanish
+    values = to_torch(a).detach().cpu().double()
+    scale = values.abs().max()  # so that squares neither overflow nor vanish
     if scale == 0:
-        factors = [np.full((n, rank), n**-0.5) for n in a.shape]
-        return like(np.zeros(rank), a), [like(factor, a) for factor in factors]
+        factors = [torch.full((n, rank), n**-0.5) for n in a.shape]
+        return like(torch.zeros(rank), a), [like(factor, a) for factor in factors]
     rng = np.random.default_rng(seed)
-    start = None, [rng.standard_normal((n, rank)) for n in a.shape]
+    start = None, [torch.from_numpy(rng.standard_normal((n, rank))) for n in a.shape]
     try:
-        with numpy_backend():
+        # Products of a tensor with all factors but one are most of the work; torch's einsum finds
+        # a good order for them.
+        with tensorly_backend("pytorch", "einsum"):
             _, factors = parafac(values / scale, rank, n_iter_max=iterations, tol=tol, init=start)
-    except np.linalg.LinAlgError as error:
+    except RuntimeError as error:  # torch.linalg.LinAlgError among them
         raise ValueError(f"ALS broke down at rank {rank}: lower it or change the seed") from error
-    norms = [np.linalg.norm(factor, axis=0) for factor in factors]  # d times (R,)
-    weights = scale * np.prod(norms, axis=0)
-    order = np.argsort(-weights)
-    factors = [(f / np.maximum(norm, np.finfo(float).tiny))[:, order]
-               for f, norm in zip(factors, norms, strict=True)]  # fmt: skip
+    norms = [factor.norm(dim=0) for factor in factors]  # d times (R,)
+    weights = scale * math.prod(norms)
+    order = weights.argsort(descending=True, stable=True)
+    tiny = torch.finfo(weights.dtype).tiny
+    factors = [(f / norm.clamp_min(tiny))[:, order] for f, norm in zip(factors, norms, strict=True)]
     return like(weights[order], a), [like(factor, a) for factor in factors]
 
 
@@ -70,11 +74,13 @@ def cp_full(weights, factors):
 
 
 @contextmanager
-def numpy_backend():
-    """Let tensorly work with NumPy here, in this thread, whatever backend is set elsewhere."""
-    before = tensorly.get_backend()
-    tensorly.set_backend("numpy", local_threadsafe=True)
+def tensorly_backend(name, algebra="core"):
+    """Let tensorly work with this backend here, in this thread, whatever is set elsewhere."""
+    before = tensorly.get_backend(), tenalg.get_backend()
+    tensorly.set_backend(name, local_threadsafe=True)
+    tenalg.set_backend(algebra, local_threadsafe=True)
     try:
         yield
     finally:
-        tensorly.set_backend(before, local_threadsafe=True)
+        tensorly.set_backend(before[0], local_threadsafe=True)
+        tenalg.set_backend(before[1], local_threadsafe=True)

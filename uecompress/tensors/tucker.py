@@ -9,7 +9,7 @@ import warnings
 from tensorly.decomposition import tucker as tensorly_tucker
 
 from uecompress.tensors.arrays import check_tensor, like, to_torch
-from uecompress.tensors.cp import numpy_backend
+from uecompress.tensors.cp import tensorly_backend
 from uecompress.tensors.svd import check_rank, truncated_svd
 from uecompress.tensors.unfolding import fold_mode, unfold_mode
 
@@ -81,7 +81,7 @@ def tucker(a, ranks, *, iterations=100, tol=1e-8):
     scale = abs(values).max()  # so that squares neither overflow nor vanish
     if scale == 0:
         return hosvd(a, ranks)
-    with numpy_backend(), warnings.catch_warnings():
+    with tensorly_backend("numpy"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Trying to compute SVD with n_eigenvecs")  # harmless
         core, factors = tensorly_tucker(
             values / scale, ranks, n_iter_max=iterations, tol=tol, random_state=0
