@@ -53,6 +53,11 @@ class Store:
         self.seconds += float(arrays.pop("seconds"))
         return arrays
 
+    def value(self, name, compute):
+        """The JSON value of unit ``name``: read from its file, or computed and written to it."""
+        text = self.unit(name, lambda: {"json": np.array(json.dumps(compute()))})["json"]
+        return json.loads(str(text))
+
     def network(self, name, model, train):
         """A copy of ``model`` with the trained weights of unit ``name``, in evaluation mode.
 
