@@ -13,10 +13,17 @@ from pathlib import Path
 
 import torch
 
-from uecompress.reproduce import ensemble, svd
+from uecompress.reproduce import convolutions, dropout, ensemble, low_rank, svd, tt_training
 from uecompress.reproduce.store import Store, write_json
 
-EXPERIMENTS = {"ensemble": ensemble, "svd": svd}
+EXPERIMENTS = {
+    "ensemble": ensemble,
+    "svd": svd,
+    "dropout": dropout,
+    "low_rank": low_rank,
+    "convolutions": convolutions,
+    "tt_training": tt_training,
+}
 
 
 def main(arguments=None):

@@ -25,7 +25,7 @@ DENSE = {
 }
 SETTINGS = DENSE | {
     "members": 3,
-    "methods": ["tt", "cp", "tucker", "svd"],
+    "methods": ["tt", "cp", "tucker"],
     "ratios": [2.5, 5, 10],  # parameters of conv2 to conv5, before over after
     "fine_tuning": "1 epoch, linear to 0",
     "fine_tuning_rates": [1e-3, 1e-4],
@@ -57,7 +57,7 @@ def run(store):
         key = {"method": method, "ratio": ratio, "when": when}
         name = "-".join(map(str, key.values()))
         rows.append(key | store.value(name, lambda nets=nets: ensemble_row(nets, whole)))
-        if method in ("dense", "tt"):
+        if when == "dense" or (method, when) == ("tt", "fine-tuned"):
             row = store.value(f"dropout-{name}", lambda nets=nets: dropout_row(nets, whole))
             rows.append(key | row)
     store.seconds += dense_store.seconds

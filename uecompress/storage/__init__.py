@@ -8,7 +8,7 @@ A file is, in this order,
   ``tensors`` maps each tensor's name to its dtype and shape, or to the name of the tensor that it
   is shared with, and ``frozen``, where it is there, lists the parameters that are not trained;
 - the tensors of that table, one after another. Each begins with a byte that names its code, and
-  what follows is described in :mod:`uecompress.storage.codes`;
+  what follows is described in ``storage/codes.py``;
 - the CRC-32 of all bytes before it, in four bytes, the least significant first.
 
 A code is chosen for its length alone; storage knows nothing of the methods that made the numbers.
