@@ -178,6 +178,12 @@ def test_bad_budget(budget, message):
 def test_bad_networks():
     with pytest.raises(ValueError, match="no Linear layer"):
         lowrank.compress(nn.Sequential(nn.ReLU()), rank=1)
+    with pytest.warns(UserWarning, match="zero-element"):
+        empty = nn.Sequential(nn.Linear(0, 3))
+    with pytest.raises(ValueError, match="the weight of 0 is empty"):
+        lowrank.compress(empty, rank=1)
+    with pytest.raises(TypeError, match=r"expected an nn\.Linear, not Conv2d"):
+        lowrank.svd_linear(nn.Conv2d(2, 2, 1), 1)
     model = networks.mlp()
     model.linear2.weight.data[0, 0] = torch.nan
     with pytest.raises(ValueError, match="linear2 contains NaN"):

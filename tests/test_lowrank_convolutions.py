@@ -160,10 +160,10 @@ def test_the_components_of_a_degenerate_kernel_grow():
     conv = with_kernel(convolution(2, 2, kernel_size=(2, 1)), kernel)
     growth = [
         lowrank.component_growth(lowrank.cp_conv2d(conv, 2, iterations=n, tol=0, seeds=[0]))
-        for n in (30, 300, 1500)
+        for n in (30, 100, 300)
     ]
-    assert 1 < growth[0] < growth[1] < growth[2]
-    assert growth[2] > 3
+    # seeds 0 to 4: 1.5 to 1.8, 2.2 to 2.3, 2.9
+    assert 1.3 < growth[0] < 2 < growth[1] < 2.6 < growth[2] < 3.2
 
 
 def test_kind_and_freezing_are_kept():
@@ -308,6 +308,8 @@ MAKERS = [*CHAINS.values(), lambda conv: lowrank.TTConv2d.from_conv2d(conv, (2, 
 
 @pytest.mark.parametrize("make", MAKERS, ids=[*CHAINS, "tt"])
 def test_bad_convolutions(make):
+    with pytest.raises(TypeError, match=r"expected an nn\.Conv2d, not Linear"):
+        make(nn.Linear(6, 8))
     with pytest.raises(ValueError, match="in 2 groups"):
         make(nn.Conv2d(6, 8, 3, groups=2))
     conv = convolution()

@@ -73,10 +73,13 @@ LAYERS = [
     nn.ZeroPad2d((1, 2, 0, 3)), nn.Upsample(scale_factor=2.5, mode="bilinear"),
     nn.Upsample(size=(4, 5)), nn.ModuleList([nn.Tanh(), nn.Linear(2, 2)]),
     ensembles.MCDropout(0.25), ChannelPad2d((1, 0, 2, 1), 3), nn.Sequential(),
+    lowrank.TTLinear((2, 3), (4, 2), 3), lowrank.TTLinear((2, 3, 2), (1, 4, 2), (1, 2, 3, 1), "tt"),
+    lowrank.TTLinear((6,), (4,), 3, bias=False), lowrank.TTConv2d((2, 1), (2, 3), (3, 2), 2),
+    lowrank.TTConv2d((3,), (2,), 3, 5, (2, 1), "valid", (1, 2), False, "reflect"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("layer", LAYERS, ids=str)
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
 def test_every_layer_comes_back(layer, tmp_path):
     loaded = there_and_back(perturbed(layer), tmp_path)
     assert type(loaded) is type(layer)
@@ -93,7 +96,16 @@ NETWORKS = {
     "resnet_small": networks.resnet_small,
     "ensemble": lambda: Ensemble([networks.lenet5(seed=m) for m in range(2)]),
     "mc_dropout": lambda: ensembles.mc_dropout(networks.mlp()),
-    "svd": lambda: lowrank.compress(networks.lenet300(), rank=5),
+    "svd": lambda: lowrank.compress(networks.lenet5(), "svd", rank=3),
+    "cp": lambda: lowrank.compress(networks.lenet5(), "cp", rank=3),
+    "tucker": lambda: lowrank.compress(networks.lenet5(), "tucker", rank=3),
+    "tt": lambda: lowrank.compress(networks.lenet5(), "tt", rank=3),
+    "frozen tt, half": lambda: (
+        lowrank.compress(networks.lenet5(), "tt", rank=3).to(torch.bfloat16).requires_grad_(False)
+    ),
+    "ensemble of trains with dropout": lambda: ensembles.mc_dropout(
+        lowrank.compress(Ensemble([networks.cnn(seed=m) for m in range(2)]), "tt", rank=3)
+    ),
     "fused": lambda: networks.fuse_batch_norm(perturbed(networks.cnn()).eval()),
 }
 
@@ -102,15 +114,18 @@ NETWORKS = {
 def test_networks_predict_the_same(name, tmp_path):
     model = NETWORKS[name]().eval()
     x = IMAGES if name != "cnn_as_printed" else torch.rand(3, 1, 32, 32)
+    x = x.to(next(model.parameters()).dtype)
     state = torch.get_rng_state()
     loaded = there_and_back(model, tmp_path)
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(loaded(x), model(x))
     assert str(loaded) == str(model)
     assert_same_state(loaded, model)
+    trained, again = ([p.requires_grad for p in m.parameters()] for m in (model, loaded))
+    assert trained == again
 
 
-def test_the_structure_of_lenet5_takes_120_bytes(tmp_path):
+def test_the_structure_of_lenet5_takes_at_most_140_bytes(tmp_path):
     storage.save(networks.lenet5(), tmp_path / "a")
     sizes = storage.sizes(tmp_path / "a")
     assert sizes.tensor[0] == "(structure)"
@@ -214,6 +229,16 @@ def test_computed_weights_become_plain_ones(tmp_path):
     assert "sparse" in code["3.weight"]
 
 
+def test_a_weight_computed_in_training_is_stored_as_in_evaluation_and_the_network_stays(tmp_path):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(5, 4))).train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    loaded = there_and_back(model, tmp_path)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert model[0].parametrizations.weight.training
+    assert torch.equal(loaded[0].weight, model.eval()[0].weight)
+
+
 class Foreign(nn.Linear):
     pass
 
@@ -226,6 +251,8 @@ def test_what_a_file_cannot_hold_is_named_and_nothing_is_written(tmp_path):
     hooked.register_forward_hook(lambda *_: None)
     extra.register_buffer("more", torch.zeros(2))
     wide.in_features = 3
+    sparse = nn.Linear(2, 2)
+    sparse.weight = nn.Parameter(torch.eye(2).to_sparse())
     odd = ChannelPad2d(1, 2)
     odd.channels = np.int64(2)
     for layer, message in [
@@ -236,6 +263,8 @@ def test_what_a_file_cannot_hold_is_named_and_nothing_is_written(tmp_path):
         (wide, r"'block\.branch\.0\.weight' has shape \(2, 2\) for a \(2, 3\)"),
         (odd, r"block\.branch\.0\.channels is a int64"),
         (nn.Linear(2, 2, dtype=torch.complex64), r"'block\.branch\.0\.weight' is torch\.complex64"),
+        (nn.Linear(2, 2, device="meta"), r"'block\.branch\.0\.weight' is on the device meta"),
+        (sparse, r"'block\.branch\.0\.weight' is torch\.sparse_coo"),
     ]:
         model = nn.Sequential(OrderedDict(block=Residual(nn.Sequential(layer))))
         with pytest.raises(TypeError, match=message):
@@ -243,7 +272,24 @@ def test_what_a_file_cannot_hold_is_named_and_nothing_is_written(tmp_path):
         assert path.read_bytes() == before
     with pytest.raises(IsADirectoryError, match="is a directory"):
         storage.save(nn.Linear(2, 2), tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no directory .*nowhere to write 'a' into"):
+        storage.save(nn.Linear(2, 2), tmp_path / "nowhere" / "a")
     assert os.listdir(tmp_path) == ["network.uec"]
+
+
+def test_what_is_no_network_or_has_no_end_is_refused(tmp_path):
+    for thing in ([nn.Linear(2, 2)], {}, None, nn.Linear(2, 2).state_dict()):
+        with pytest.raises(TypeError, match=r"expected a network, .* not"):
+            storage.save(thing, tmp_path / "a")
+    itself = nn.Sequential(nn.Linear(2, 2))
+    itself.append(itself)
+    doubled = nn.Sequential(nn.Linear(2, 2))
+    for _ in range(60):
+        doubled = nn.Sequential(doubled, doubled)
+    for model in (itself, doubled):
+        with pytest.raises(TypeError, match="contains itself, or more than 16384 modules"):
+            storage.save(model, tmp_path / "a")
+    assert not os.listdir(tmp_path)
 
 
 def test_an_error_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
@@ -317,6 +363,27 @@ def test_safetensors(tmp_path):
     for name, tensor in state.items():
         assert loaded[name].dtype == tensor.dtype
         assert torch.equal(loaded[name], tensor)
+
+
+def test_an_error_in_an_export_leaves_the_old_file(tmp_path, monkeypatch):
+    pytest.importorskip("safetensors.torch")
+
+    def fail(*arguments, **_):
+        next(a for a in arguments if isinstance(a, os.PathLike)).write_bytes(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr("safetensors.torch.save_file", fail)
+    monkeypatch.setattr("torch.onnx.export", fail)
+    storage.save(nn.Linear(2, 2), tmp_path / "a")
+    (tmp_path / "b").write_bytes(b"old")
+    for export in (
+        lambda: storage.export_safetensors(tmp_path / "a", tmp_path / "b"),
+        lambda: storage.export_onnx(networks.mlp(), IMAGES, tmp_path / "b"),
+    ):
+        with pytest.raises(OSError, match="no space"):
+            export()
+        assert (tmp_path / "b").read_bytes() == b"old"
+        assert sorted(os.listdir(tmp_path)) == ["a", "b"]
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")

@@ -36,7 +36,7 @@ def draw(seed=0):
 @pytest.mark.parametrize("n", [100, 1000])
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("kind", ["ternary", "skewed ternary", "16 levels", "sparse", "sparse, 16"])
-def test_length_is_near_the_entropy(kind, n, seed):
+def test_length_is_near_the_entropy_beside_the_distinct_values(kind, n, seed):
     g, shape = draw(seed), (n, n)
     levels = g.standard_normal(16).astype(np.float32)
     if "ternary" in kind:
@@ -214,6 +214,19 @@ def test_quantized_counts():
         stored = table[entropy.nearest_level(counts, table)]
         assert (np.abs(stored - counts) <= error * counts).all()
         assert stored.min() == 1
+
+
+def test_codes_that_are_never_written_are_refused():
+    """Sparse without a value to place, and NaN in a narrower format."""
+    for shape in ((0, 3), (3, 0), (0,)):
+        content = bytes([codes.NAMES.index("sparse"), 0, 0, 0, 0])
+        with pytest.raises(DamagedFile, match="mask of 0 entries"):
+            codes.decode(Reader(content), shape, np.dtype("<f4"))
+    nan = {"half": (np.float16, "<f4"), "single": (np.float32, "<f8")}
+    for name, (narrow, wide) in nan.items():
+        content = bytes([codes.NAMES.index(name)]) + codes.encode(np.array([1, np.nan], narrow))
+        with pytest.raises(DamagedFile, match=f"NaN has no code {name}"):
+            codes.decode(Reader(content), (2,), np.dtype(wide))
 
 
 def test_varints():

@@ -10,6 +10,7 @@ from torch import nn
 
 from uecompress import networks, storage
 from uecompress.ensembles import MCDropout
+from uecompress.lowrank import TTConv2d, TTLinear
 from uecompress.storage import bytestream, container
 
 LIMIT = 1 << 20
@@ -53,6 +54,7 @@ def files(tmp_path_factory):
         nn.Sequential(layer(sparse + 0), layer(sparse.sign() / 3 + 0), layer(dense.half().float())),
         networks.Residual(nn.Conv2d(2, 2, 3, padding=1), networks.ChannelPad2d(0, 2)),
         networks.Ensemble([layer(dense.double().round()), layer(dense.bfloat16())]),
+        nn.Sequential(TTLinear((2, 3), (4, 2), 2, "tt"), TTConv2d((2, 1), (2, 3), (3, 2), 2)),
     ]
     path = tmp_path_factory.mktemp("files") / "a"
     contents = []
@@ -110,6 +112,18 @@ def test_ten_thousand_damaged_files(files, tmp_path, monkeypatch):
     assert outcomes[True, True] > 100
 
 
+def doubled(times):
+    """A network of two equal halves, each of two equal halves, and so on."""
+    model = {"ReLU": {}}
+    for number in range(times, 0, -1):
+        model = {"Sequential": {"0": model, "1": {"ref": number}}}
+    return model
+
+
+def train(**arguments):
+    return {"lowrank.TTLinear": {"row_shape": [2], "column_shape": [2], "rank": 2} | arguments}
+
+
 @pytest.mark.parametrize(
     ("model", "tensors", "message"),
     [
@@ -138,8 +152,17 @@ def test_ten_thousand_damaged_files(files, tmp_path, monkeypatch):
         ({"ReLU": [1]}, {}, "ReLU has the arguments"),
         ({"ReLU": {}, "Tanh": {}}, {}, "a module is described by"),
         (3, {}, "describes no network"),
+        (doubled(80), {}, "more than 16384 modules"),
+        ({"Sequential": {str(i): {"ReLU": {}} for i in range(20_000)}}, {}, "16384 modules"),
+        (train(row_shape=[1] * 10**5, column_shape=[1] * 10**5), {}, "at most 64 factors"),
+        (train(row_shape=[10**9], column_shape=[10**9]), {}, "'bias' is in the network only"),
+        (train(rank=[1, 10**12, 1]), {}, "ranks must be 2 whole numbers"),
+        ({"lowrank.TTConv2d": {"in_shape": [10**5], "out_shape": [10**5], "rank": 9,
+                               "kernel_size": 10**5}}, {}, "'bias' is in the network only"),
+        ({"networks.ChannelPad2d": {"padding": 1, "channels": 10**12}}, {}, "'value' is in the"),
     ],
-)
+    ids=range(32),
+)  # fmt: skip
 def test_headers_that_make_no_sense(files, tmp_path, model, tensors, message):
     path = tmp_path / "a"
     path.write_bytes(with_header(files[0], {"model": model, "tensors": tensors}))

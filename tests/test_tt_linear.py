@@ -170,6 +170,7 @@ def test_from_linear_keeps_what_is_frozen_and_needs_one_shape_only():
 def test_factor_shape():
     known = {(1024, 2): (32, 32),
              (1024, 4): (8, 8, 4, 4), (784, 4): (7, 7, 4, 4), (7, 3): (7, 1, 1),
+             (10**9 + 7, 2): (10**9 + 7, 1), (2**30, 3): (2**10,) * 3,
              (400, 4): (5, 5, 4, 4), (10, 2): (5, 2), (1, 2): (1, 1), (300, 1): (300,)}  # fmt: skip
     for (n, d), shape in known.items():
         assert factor_shape(n, d) == shape
@@ -250,6 +251,7 @@ def test_seeds_and_ranks():
         (((), (), 2), "must be of one length, at least 1"),
         (((2, 0), (2, 3), 2), "positive whole numbers"),
         (((2, 1.5), (2, 3), 2), "positive whole numbers"),
+        (((1,) * 65, (1,) * 65, 1), "at most 64 factors, not 65"),
         (((2, 3), (2, 3), 0), "rank must be a whole number of at least 1, not 0"),
         (((2, 3), (2, 3), 1.5), "rank must be a whole number"),
         (((2, 3), (2, 3), (1, 2)), "3 whole numbers from 1 to 1"),

@@ -59,7 +59,8 @@ def compress(model, method="svd", *, rank=None, energy=None, ratio=None):
 
     Raises:
         ValueError: an unknown method, a budget that is out of range or out of reach, a network
-            without Linear and Conv2d layers, or weights that are not finite.
+            without Linear and Conv2d layers, two layers that share a weight, or weights that are
+            empty or not finite.
     """
     built = {p.name: new for p, new in factorized(model, method, rank, energy, ratio)}
     return replace_layers(model, lambda name, _: built.get(name))
@@ -103,6 +104,8 @@ def checked_layers(model):
     if len({id(layer.weight) for _, layer in layers}) < len(layers):
         raise ValueError("two layers share a weight: factorizing them would untie it")
     for name, layer in layers:
+        if not layer.weight.numel():
+            raise ValueError(f"the weight of {name} is empty")
         if not torch.isfinite(layer.weight).all():
             raise ValueError(f"the weight of {name} contains NaN or infinity")
     return layers

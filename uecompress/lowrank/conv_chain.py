@@ -35,8 +35,11 @@ def kernel_of(conv):
     """The kernel (S, C, kh, kw) of a convolution that can be factorized.
 
     Raises:
+        TypeError: not an ``nn.Conv2d``.
         ValueError: a convolution in groups.
     """
+    if not isinstance(conv, nn.Conv2d):
+        raise TypeError(f"expected an nn.Conv2d, not {type(conv).__name__}")
     if conv.groups != 1:
         raise ValueError(f"a convolution in {conv.groups} groups cannot be factorized")
     return conv.weight.detach()

@@ -34,6 +34,7 @@ def cp_conv2d(conv, rank, *, seeds=(0, 1, 2), iterations=100, tol=1e-4):
         ``nn.Sequential`` with the children ``v``, ``h``, ``w`` and ``u``.
 
     Raises:
+        TypeError: not an ``nn.Conv2d``.
         ValueError: a rank that is out of range, no seeds, a convolution in groups, weights that
             are not finite.
     """

@@ -24,6 +24,7 @@ def naive_tt_conv2d(conv, rank=None, eps=0.0):
         ``nn.Sequential`` with the children ``v``, ``h``, ``w`` and ``u``.
 
     Raises:
+        TypeError: not an ``nn.Conv2d``.
         ValueError: a rank below 1, eps below 0, a convolution in groups, weights that are not
             finite.
     """

@@ -24,8 +24,11 @@ def svd_linear(linear, rank):
         ``nn.Sequential`` with the children ``vh`` (n -> rank) and ``u`` (rank -> m).
 
     Raises:
+        TypeError: not an ``nn.Linear``.
         ValueError: a rank that is out of range, or weights that are not finite.
     """
+    if not isinstance(linear, nn.Linear):
+        raise TypeError(f"expected an nn.Linear, not {type(linear).__name__}")
     weight = linear.weight.detach()
     u, s, vh = truncated_svd(weight, rank=rank)
     root = s.sqrt()

@@ -24,6 +24,7 @@ def svd_conv2d(conv, rank):
         ``nn.Sequential`` with the children ``vh`` (C -> R, kh×kw) and ``u`` (R -> S, 1×1).
 
     Raises:
+        TypeError: not an ``nn.Conv2d``.
         ValueError: a rank that is out of range, a convolution in groups, or weights that are not
             finite.
     """

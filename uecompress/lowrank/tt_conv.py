@@ -32,8 +32,8 @@ class TTConv2d(nn.Module):
 
     Raises:
         ValueError: shapes that are empty, of different lengths or not of positive whole numbers;
-            ranks below 1, or of another number; in the forward pass, inputs that are not
-            (N, C, H, W).
+            more than 64 factors; ranks below 1, or of another number; in the forward pass, inputs
+            that are not (N, C, H, W).
     """
 
     def __init__(
@@ -84,6 +84,7 @@ class TTConv2d(nn.Module):
             eps: the relative error of the kernel to stay within, in the Frobenius norm.
 
         Raises:
+            TypeError: not an ``nn.Conv2d``.
             ValueError: shapes that do not multiply to the channels, a rank below 1, eps below 0, a
                 convolution in groups, weights that are not finite.
         """

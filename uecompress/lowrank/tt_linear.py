@@ -14,6 +14,8 @@ from torch import nn
 from uecompress.lowrank.tt_product import full, multiply_adds, plan, product
 from uecompress.tensors import tt_matrix
 
+MOST_FACTORS = 64  # of a shape; more than 64 factors of 2 multiply to more than a matrix can have
+
 
 class TTLinear(nn.Module):
     """y = W x + b with W in the TT-format, to be trained from scratch or by :meth:`from_linear`.
@@ -41,8 +43,8 @@ class TTLinear(nn.Module):
 
     Raises:
         ValueError: shapes that are empty, of different lengths or not of positive whole numbers;
-            ranks below 1, or not d + 1 of them with 1 at both ends; an unknown ``bias``; in the
-            forward pass, inputs that are not (..., N).
+            more than 64 factors; ranks below 1, or not d + 1 of them with 1 at both ends; an
+            unknown ``bias``; in the forward pass, inputs that are not (..., N).
     """
 
     def __init__(self, row_shape, column_shape, rank, bias=True, *, seed=0):
@@ -157,7 +159,8 @@ def factor_shape(n, d):
         raise ValueError(f"cannot write {n} as a product of {d} factors")
     if d == 1:
         return (n,)
-    smallest = (m for m in range(1, n + 1) if n % m == 0 and m**d <= n)
+    most = round(n ** (1 / d)) + 1  # of d factors the smallest is at most the d-th root
+    smallest = (m for m in range(1, most + 1) if n % m == 0 and m**d <= n)
     return min(((*factor_shape(n // m, d - 1), m) for m in smallest), key=sum)
 
 
@@ -174,6 +177,8 @@ def check_shapes(row_shape, column_shape):
         raise ValueError(
             f"row and column shapes must be of one length, at least 1: {row_shape}, {column_shape}"
         )
+    if len(row_shape) > MOST_FACTORS:
+        raise ValueError(f"shapes must have at most {MOST_FACTORS} factors, not {len(row_shape)}")
     if not whole(row_shape + column_shape):
         raise ValueError(f"shapes must be positive whole numbers: {row_shape}, {column_shape}")
     return row_shape, column_shape

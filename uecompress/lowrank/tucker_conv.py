@@ -27,6 +27,7 @@ def tucker_conv2d(conv, rank):
         ``nn.Sequential`` with the children ``v`` (C -> r_in), ``core`` and ``u`` (r_out -> S).
 
     Raises:
+        TypeError: not an ``nn.Conv2d``.
         ValueError: ranks that are out of range, a convolution in groups, or weights that are not
             finite.
     """

@@ -19,22 +19,15 @@ import math
 
 import numpy as np
 
+from uecompress.storage import entropy, numbers
 from uecompress.storage.bytestream import DamagedFile, varint
-from uecompress.storage.entropy import (
-    decode_bytes,
-    decode_mask,
-    decode_symbols,
-    encode_bytes,
-    encode_mask,
-    encode_symbols,
-)  # fmt: skip
+from uecompress.storage.numbers import unsigned
 
 NAMES = (
     "raw", "constant", "entropy", "sparse", "codebook", "planes", "offset", "half", "bfloat",
     "single",
 )  # fmt: skip
-RAW, CONSTANT, ENTROPY, SPARSE, CODEBOOK, PLANES, OFFSET, HALF, BFLOAT, SINGLE = range(10)
-NARROWER = {HALF: ("<f4", "<f2"), BFLOAT: ("<f4", "<u2"), SINGLE: ("<f8", "<f4")}
+RAW, CONSTANT, ENTROPY, SPARSE, CODEBOOK, PLANES, OFFSET = range(7)
 MOST_VALUES = 1 << 16  # of a codebook
 DEEPEST = 8  # codes inside codes
 
@@ -49,12 +42,12 @@ def encode(a):
         Bytes, from which ``decode`` makes the array again, bit for bit; at most one byte more
         than the array has.
     """
-    bits = np.ascontiguousarray(a).ravel().view(_unsigned(a.itemsize))
+    bits = np.ascontiguousarray(a).ravel().view(unsigned(a.itemsize))
     if bits.size and (bits == bits[0]).all():
         return min(_raw(bits), bytes([CONSTANT]) + bits[:1].tobytes(), _offset(a), key=len)
     if bits.size < 2:
         return _raw(bits)
-    narrow = _narrow(a) if a.dtype.kind == "f" else None
+    narrow = _narrow(a)
     if narrow:
         return narrow
     best = min(_raw(bits), _offset(a), key=len)
@@ -96,7 +89,7 @@ def _read_raw(reader, shape, dtype, depth):
 
 
 def _read_constant(reader, shape, dtype, depth):
-    bits = np.frombuffer(reader.take(dtype.itemsize), _unsigned(dtype.itemsize))
+    bits = np.frombuffer(reader.take(dtype.itemsize), unsigned(dtype.itemsize))
     return np.repeat(bits, math.prod(shape)), ()
 
 
@@ -104,11 +97,11 @@ def _entropy(bits):
     largest = int(bits.max())
     if largest >= max(256, bits.size):
         return _raw(bits)  # the table of counts alone would be as long
-    coded = encode_symbols(bits, largest + 1, worth=0.99 * bits.nbytes)
+    coded = entropy.encode_symbols(bits, largest + 1, worth=0.99 * bits.nbytes)
     if coded is None:
         return _raw(bits)
     counts, stream = coded
-    table = counts.tobytes() if largest < 256 else encode_bytes(counts)
+    table = counts.tobytes() if largest < 256 else entropy.encode_bytes(counts)
     return bytes([ENTROPY]) + varint(largest) + table + stream
 
 
@@ -119,20 +112,20 @@ def _read_entropy(reader, shape, dtype, depth):
     if largest < 256:
         counts = np.frombuffer(reader.take(largest + 1), np.uint8)
     else:
-        counts = decode_bytes(reader, largest + 1)
-    return decode_symbols(reader, counts, math.prod(shape), dtype), ()
+        counts = entropy.decode_bytes(reader, largest + 1)
+    return entropy.decode_symbols(reader, counts, math.prod(shape), dtype), ()
 
 
 def _sparse(a, bits):
     mask = (bits != 0).reshape(_matrix(a.shape))
     values = np.ascontiguousarray(a).ravel()[mask.ravel()]
-    return bytes([SPARSE]) + encode_mask(mask) + encode(values)
+    return bytes([SPARSE]) + entropy.encode_mask(mask) + encode(values)
 
 
 def _read_sparse(reader, shape, dtype, depth):
-    mask = decode_mask(reader, _matrix(shape)).ravel()
+    mask = entropy.decode_mask(reader, _matrix(shape)).ravel()
     values, inner = decode(reader, (int(np.count_nonzero(mask)),), dtype, depth)
-    bits = np.zeros(mask.size, _unsigned(dtype.itemsize))
+    bits = np.zeros(mask.size, unsigned(dtype.itemsize))
     bits[mask] = values.view(bits.dtype)
     return bits, inner
 
@@ -154,7 +147,7 @@ def _read_codebook(reader, shape, dtype, depth):
     index, inner = decode(reader, shape, np.uint8 if count <= 256 else "<u2", depth)
     if index.size and index.max() >= count:
         raise DamagedFile(f"index {index.max()} in a codebook of {count}")
-    return values.view(_unsigned(dtype.itemsize))[index.ravel()], inner
+    return values.view(unsigned(dtype.itemsize))[index.ravel()], inner
 
 
 def _planes(bits):
@@ -167,7 +160,7 @@ def _planes(bits):
 
 
 def _read_planes(reader, shape, dtype, depth):
-    bits = np.zeros(math.prod(shape), _unsigned(dtype.itemsize))
+    bits = np.zeros(math.prod(shape), unsigned(dtype.itemsize))
     for _ in range(dtype.itemsize):
         plane, _ = decode(reader, (bits.size,), np.uint8, depth)
         bits = (bits << 8 if dtype.itemsize > 1 else bits) | plane
@@ -175,19 +168,13 @@ def _read_planes(reader, shape, dtype, depth):
 
 
 def _offset(a):
-    """Integers counted from the smallest one, in the fewest bytes; none if they are all equal."""
-    if a.dtype.kind == "f" or not a.size:
+    found = numbers.distances(a)
+    if found is None:
         return _raw(a)
-    low, high = int(a.min()), int(a.max())
-    width = next(w for w in (0, 1, 2, 4, 8) if high - low < 256**w)
-    if width == 8 or (width == a.itemsize and a.dtype.kind == "u"):
-        return _raw(a)
+    low, width, distance = found
     zigzag = 2 * low if low >= 0 else -2 * low - 1
     code = bytes([OFFSET]) + varint(zigzag) + bytes([width])
-    if width == 0:
-        return code
-    wide = a.astype("<i8") if a.itemsize < 8 else a
-    return code + encode((wide - wide.dtype.type(low)).astype(f"<u{width}"))
+    return code + encode(distance) if width else code
 
 
 def _read_offset(reader, shape, dtype, depth):
@@ -197,68 +184,37 @@ def _read_offset(reader, shape, dtype, depth):
         raise DamagedFile(f"distances of {width} bytes cannot make {dtype}")
     distance, inner = np.zeros(math.prod(shape), np.uint8), ()
     if width:
-        distance, inner = decode(reader, shape, f"<u{width}", depth)
-    limits = np.iinfo(dtype)
-    if low < limits.min or low + int(distance.max(initial=0)) > limits.max:
-        raise DamagedFile(f"integers from {low} are not all {dtype}")
-    # Unsigned arithmetic wraps around, and so lands on the bits of a negative sum.
-    bits = distance.ravel().astype(_unsigned(dtype.itemsize))
-    return bits + bits.dtype.type(low % 256**dtype.itemsize), inner
+        distance, inner = decode(reader, shape, unsigned(width), depth)
+    return numbers.from_distances(low, distance, dtype), inner
 
 
 def _narrow(a):
-    """The code of ``a`` in a smaller float format, or None where a bit would be lost."""
-    a = np.ascontiguousarray(a)
-    if np.isnan(a).any():  # which of the many NaN comes out of a conversion depends on the machine
-        return None
-    for code, (wide, _) in NARROWER.items():
-        # Most floats fail in the first thousand.
-        if a.dtype == wide and _is_exact(a.ravel()[:1000], code) and _is_exact(a, code):
-            return bytes([code]) + encode(_smaller(a, code))
-    return None
+    """The code of ``a`` in a narrower float format, or None where a bit would be lost."""
+    found = numbers.narrower(a) if a.dtype.kind == "f" else None
+    return found and bytes([NAMES.index(found[0])]) + encode(found[1])
 
 
-def _is_exact(a, code):
-    bits = a.view(_unsigned(a.itemsize))
-    return np.array_equal(_widen(_smaller(a, code), code).view(bits.dtype), bits)
+def _read_narrow(name):
+    wide, narrow = numbers.NARROWER[name]
 
-
-def _smaller(a, code):
-    narrow = NARROWER[code][1]
-    with np.errstate(over="ignore", under="ignore"):
-        return (a.view("<u4") >> 16).astype(narrow) if code == BFLOAT else a.astype(narrow)
-
-
-def _widen(smaller, code):
-    wide = NARROWER[code][0]
-    return (smaller.astype("<u4") << 16).view(wide) if code == BFLOAT else smaller.astype(wide)
-
-
-def _read_narrow(code):
     def read(reader, shape, dtype, depth):
-        wide, narrow = NARROWER[code]
         if dtype != wide:
-            raise DamagedFile(f"{NAMES[code]} is no code of {dtype}")
+            raise DamagedFile(f"{name} is no code of {dtype}")
         smaller, inner = decode(reader, shape, narrow, depth)
-        return _widen(smaller.ravel(), code), inner
+        return numbers.widen(smaller.ravel(), name), inner
 
     return read
 
 
 DECODERS = (
     _read_raw, _read_constant, _read_entropy, _read_sparse, _read_codebook, _read_planes,
-    _read_offset, *map(_read_narrow, NARROWER),
+    _read_offset, *map(_read_narrow, numbers.NARROWER),
 )  # fmt: skip
-
-
-def _unsigned(itemsize):
-    return np.dtype(f"<u{itemsize}")
 
 
 def _matrix(shape):
     """Rows and columns of a weight: outputs by inputs, kernels unrolled."""
-    rows = shape[0] if len(shape) > 1 else 1
-    return rows, math.prod(shape) // rows
+    return (shape[0], math.prod(shape[1:])) if len(shape) > 1 else (1, math.prod(shape))
 
 
 def _is_range(a, values):

@@ -117,11 +117,8 @@ def decode_mask(reader, shape):
     transposed = shape[0] > shape[1]
     lines, columns = sorted(shape)
     ones, strength = COARSE[decode_bytes(reader, lines)], STRENGTHS[mode - 1]
-    mask, seen, coder = (
-        np.empty((lines, columns), bool),
-        np.zeros(columns, np.int64),
-        _coder(reader),
-    )
+    mask, seen = np.empty((lines, columns), bool), np.zeros(columns, np.int64)
+    coder = _coder(reader)
     for i in range(lines):
         mask[i] = coder.decode(BERNOULLI, _probabilities(ones[i], seen, strength))
         seen += mask[i]

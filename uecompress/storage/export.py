@@ -5,6 +5,7 @@ import warnings
 
 import torch
 
+from uecompress.storage.atomic import replacing
 from uecompress.storage.network import load
 
 
@@ -21,7 +22,9 @@ def export_safetensors(path, target):
     """
     from safetensors.torch import save_file
 
-    save_file({k: v.clone() for k, v in load(path).state_dict().items()}, target)
+    tensors = {name: tensor.clone() for name, tensor in load(path).state_dict().items()}
+    with replacing(target) as temporary:
+        save_file(tensors, temporary)
 
 
 def export_onnx(model, x, path):
@@ -40,7 +43,7 @@ def export_onnx(model, x, path):
         if hasattr(module, "sampling"):
             raise ValueError(f"layer {name!r} can be sampled; ONNX would hold only its mean")
     model, batch = copy.deepcopy(model).eval(), torch.export.Dim("batch")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), replacing(path) as temporary:
         warnings.simplefilter("ignore")  # of what the exporter itself uses
-        torch.onnx.export(model, (x,), path, dynamo=True, external_data=False, verbose=False,
+        torch.onnx.export(model, (x,), temporary, dynamo=True, external_data=False, verbose=False,
                           dynamic_shapes=({0: batch},))  # fmt: skip

@@ -6,71 +6,41 @@ appeared before ``{"ref": number}``, where modules are numbered in the order the
 """
 
 import importlib
+import math
 import re
 
 from torch import nn
 from torch.nn.utils import parametrize
 
 from uecompress.storage.bytestream import DamagedFile
+from uecompress.storage.known import BY_NAME, CONTAINERS, LAYERS
 
-# The arguments read from each layer's attributes; ... where there is no usual value.
-_CONV = {"in_channels": ..., "out_channels": ..., "kernel_size": ...}
-_NORM = {"num_features": ..., "eps": 1e-5, "momentum": 0.1, "affine": True}
-_NORM |= {"track_running_stats": True}
-
-
-def _conv(d):
-    return _CONV | {"stride": (1,) * d, "padding": (0,) * d, "dilation": (1,) * d, "groups": 1,
-                    "bias": True, "padding_mode": "zeros"}  # fmt: skip
-
-
-LAYERS = {
-    nn.Linear: {"in_features": ..., "out_features": ..., "bias": True},
-    nn.Conv1d: _conv(1),
-    nn.Conv2d: _conv(2),
-    nn.BatchNorm1d: _NORM,
-    nn.BatchNorm2d: _NORM,
-    nn.LayerNorm: {"normalized_shape": ..., "eps": 1e-5, "elementwise_affine": True, "bias": True},
-    nn.GroupNorm: {"num_groups": ..., "num_channels": ..., "eps": 1e-5, "affine": True},
-    nn.Embedding: {"num_embeddings": ..., "embedding_dim": ..., "padding_idx": None,
-                   "max_norm": None, "norm_type": 2.0, "scale_grad_by_freq": False,
-                   "sparse": False},
-    nn.Flatten: {"start_dim": 1, "end_dim": -1},
-    nn.Unflatten: {"dim": ..., "unflattened_size": ...},
-    nn.Identity: {},
-    nn.ReLU: {"inplace": False},
-    nn.LeakyReLU: {"negative_slope": 0.01, "inplace": False},
-    nn.GELU: {"approximate": "none"},
-    nn.SiLU: {"inplace": False},
-    nn.Tanh: {},
-    nn.Sigmoid: {},
-    nn.Softplus: {"beta": 1.0, "threshold": 20.0},
-    nn.Softmax: {"dim": None},
-    nn.LogSoftmax: {"dim": None},
-    nn.Dropout: {"p": 0.5, "inplace": False},
-    nn.Dropout2d: {"p": 0.5, "inplace": False},
-    nn.MaxPool2d: {"kernel_size": ..., "stride": ..., "padding": 0, "dilation": 1,
-                   "return_indices": False, "ceil_mode": False},
-    nn.AvgPool2d: {"kernel_size": ..., "stride": ..., "padding": 0, "ceil_mode": False,
-                   "count_include_pad": True, "divisor_override": None},
-    nn.AdaptiveAvgPool2d: {"output_size": ...},
-    nn.ZeroPad2d: {"padding": ...},
-    nn.Upsample: {"size": None, "scale_factor": None, "mode": "nearest", "align_corners": None,
-                  "recompute_scale_factor": None},
-}  # fmt: skip
-CONTAINERS = {"Sequential": nn.Sequential, "ModuleList": nn.ModuleList}
-BY_NAME = {layer.__name__: layer for layer in LAYERS}
 OURS = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*\.[A-Z][A-Za-z0-9_]*")
 DEEPEST = 100
+MOST_MODULES = 1 << 14  # of a network, a shared one counted wherever it stands
 
 
 def describe(model):
     """The JSON of a network.
 
     Raises:
-        TypeError: for a layer that a file cannot hold; its dotted name is in the message.
+        TypeError: for a layer that a file cannot hold, its dotted name is in the message; for a
+            network with too many modules, or one that contains itself; for no network at all.
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"expected a network, a torch.nn.Module, not {type(model).__name__}")
+    if places(model, {}) > MOST_MODULES:
+        raise TypeError(f"the network contains itself, or more than {MOST_MODULES} modules")
     return _describe(model, "", {})
+
+
+def places(module, counted):
+    """How many names the modules of a network have, a shared one as many as it has places."""
+    if module not in counted:
+        counted[module] = math.inf  # for a module that is met again inside of itself
+        children = [child for child in module._modules.values() if child is not None]
+        counted[module] = 1 + sum(places(child, counted) for child in children)
+    return counted[module]
 
 
 def _describe(value, path, seen):
@@ -141,6 +111,8 @@ def build(description):
         ) from error
     if not isinstance(model, nn.Module):
         raise DamagedFile("it describes no network")
+    if places(model, {}) > MOST_MODULES:
+        raise DamagedFile(f"its network has more than {MOST_MODULES} modules")
     return model
 
 
@@ -163,6 +135,8 @@ def _build(value, built, depth):
     if not isinstance(inner, dict):
         raise DamagedFile(f"{name} has the arguments {str(inner)[:80]}")
     position = len(built)
+    if position == MOST_MODULES:
+        raise DamagedFile(f"its network has more than {MOST_MODULES} modules")
     built.append(None)
     built[position] = _construct(name, inner, built, depth)
     return built[position]

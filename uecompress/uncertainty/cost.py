@@ -172,12 +172,9 @@ def kept_tensors(module):
     buffers = {} if isinstance(module, _BatchNorm) else module._buffers
     tensors = {**module._parameters, **buffers}
     for name, tensor in tensors.items():
-        layer_name = name.removesuffix("_orig").removesuffix("_mask")
-        if {
-            f"{layer_name}_orig",
-            f"{layer_name}_mask",
-        } <= tensors.keys():  # of torch.nn.utils.prune
+        weight = name.removesuffix("_orig").removesuffix("_mask")
+        if {f"{weight}_orig", f"{weight}_mask"} <= tensors.keys():  # of torch.nn.utils.prune
             if name.endswith("_orig"):
-                yield tensor * tensors[f"{layer_name}_mask"]
+                yield tensor * tensors[f"{weight}_mask"]
         elif tensor is not None and name not in module._non_persistent_buffers_set:
             yield tensor
