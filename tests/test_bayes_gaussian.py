@@ -1,0 +1,94 @@
+import math
+
+import pytest
+import torch
+from torch.distributions import MultivariateNormal, Normal, kl_divergence
+
+from uecompress import bayes
+
+
+def gaussian(n, seed):
+    generator = torch.Generator().manual_seed(seed)
+    root = torch.randn(n, n, generator=generator, dtype=torch.float64)
+    mean = torch.randn(n, generator=generator, dtype=torch.float64)
+    return mean, root @ root.T + 0.1 * torch.eye(n, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("n", [1, 4, 20])
+def test_full_kl_agrees_with_torch_distributions(n):
+    q, p = gaussian(n, 0), gaussian(n, 1)
+    expected = kl_divergence(MultivariateNormal(*q), MultivariateNormal(*p))
+    torch.testing.assert_close(bayes.gaussian_kl(*q, *p), expected)
+    assert bayes.gaussian_kl(*q, *q).abs() < 1e-12 * n
+
+
+def test_full_kl_is_the_mean_log_ratio_of_densities():
+    q, p = MultivariateNormal(*gaussian(3, 2)), MultivariateNormal(*gaussian(3, 3))
+    torch.manual_seed(0)
+    w = q.sample((400_000,))
+    ratio = q.log_prob(w) - p.log_prob(w)
+    kl = bayes.gaussian_kl(q.mean, q.covariance_matrix, p.mean, p.covariance_matrix)
+    assert (kl - ratio.mean()).abs() < 4 * ratio.std() / math.sqrt(len(w))
+    # A factor of two, as in "KL / 2 = ½ (...)", would be seen.
+    assert (kl - ratio.mean()).abs() < 0.01 * kl
+
+
+def test_diagonal_kl_is_the_full_one():
+    (mean_q, full_q), (mean_p, full_p) = gaussian(5, 4), gaussian(5, 5)
+    diagonals = full_q.diagonal(), full_p.diagonal()
+    expected = bayes.gaussian_kl(mean_q, diagonals[0].diag(), mean_p, diagonals[1].diag())
+    ours = bayes.diagonal_gaussian_kl(mean_q, diagonals[0], mean_p, diagonals[1])
+    torch.testing.assert_close(ours, expected)
+    normals = [Normal(m, v.sqrt()) for m, v in zip((mean_q, mean_p), diagonals, strict=True)]
+    torch.testing.assert_close(ours, kl_divergence(*normals).sum())
+    standard = bayes.diagonal_gaussian_kl(mean_q, diagonals[0], 0, 1)
+    expected = 0.5 * (diagonals[0] + mean_q**2 - 1 - diagonals[0].log()).sum()
+    torch.testing.assert_close(standard, expected)
+
+
+def test_gradients_of_both():
+    def arguments(seed):
+        mean, covariance = gaussian(3, seed)
+        return mean.requires_grad_(), covariance.requires_grad_()
+
+    def symmetric(mean_q, cov_q, mean_p, cov_p):
+        return bayes.gaussian_kl(mean_q, (cov_q + cov_q.T) / 2, mean_p, (cov_p + cov_p.T) / 2)
+
+    assert torch.autograd.gradcheck(symmetric, (*arguments(6), *arguments(7)))
+    variances = [torch.rand(3, dtype=torch.float64).add(0.5).requires_grad_() for _ in range(2)]
+    mean = torch.randn(3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        bayes.diagonal_gaussian_kl, (mean, variances[0], mean.detach() + 1, variances[1])
+    )
+
+
+def test_draw_has_the_mean_the_variance_and_their_gradients():
+    mean = torch.tensor([1.0, -2.0, 0.0], dtype=torch.float64, requires_grad=True)
+    variance = torch.tensor([0.5, 3.0, 0.0], dtype=torch.float64, requires_grad=True)
+    torch.manual_seed(0)
+    draws = bayes.draw(mean.expand(200_000, 3), variance.expand(200_000, 3))
+    assert (draws.mean(0) - mean).abs().max() < 4 * math.sqrt(3 / 200_000)
+    assert (draws.var(0) - variance).abs().max() < 4 * 3 * math.sqrt(2 / 200_000)
+    # The derivative of E[f(w)]: for f = w² it is 2 mean and 1.
+    gradients = torch.autograd.grad(draws.square().mean(0).sum(), (mean, variance))
+    torch.testing.assert_close(gradients[0], 2 * mean.detach(), rtol=0, atol=0.03)
+    torch.testing.assert_close(gradients[1][:2], torch.ones(2).double(), rtol=0, atol=0.03)
+    assert gradients[1].isfinite().all()  # also at variance 0
+    assert variance.tolist() == [0.5, 3.0, 0.0]
+
+
+def test_bad_input():
+    mean, covariance = gaussian(3, 8)
+    with pytest.raises(ValueError, match="covariance_q is not positive definite"):
+        bayes.gaussian_kl(mean, -covariance, mean, covariance)
+    with pytest.raises(ValueError, match="covariance_p is not positive definite"):
+        bayes.gaussian_kl(mean, covariance, mean, covariance * math.nan)
+    with pytest.raises(ValueError, match="expected shapes"):
+        bayes.gaussian_kl(mean, covariance.diagonal(), mean, covariance)
+    with pytest.raises(ValueError, match="expected shapes"):
+        bayes.gaussian_kl(mean[:2], covariance, mean, covariance)
+    for wrong in (0.0, -1.0, math.nan):
+        with pytest.raises(ValueError, match="variance_q must be positive"):
+            bayes.diagonal_gaussian_kl(mean, torch.tensor([1.0, wrong, 1.0]), 0, 1)
+        with pytest.raises(ValueError, match="variance_p must be positive"):
+            bayes.diagonal_gaussian_kl(mean, torch.ones(3), 0, wrong)

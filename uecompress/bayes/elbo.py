@@ -1,0 +1,63 @@
+"""The evidence lower bound as a loss, and its Kullback-Leibler term."""
+
+from uecompress.networks import Ensemble
+from uecompress.training import cross_entropy
+
+
+def kl(model):
+    """KL(posterior ‖ prior) of a whole network in nats: the sum of ``kl()`` of its layers.
+
+    Args:
+        model: a network, or a single layer; each module with a method ``kl`` counts once.
+
+    Raises:
+        ValueError: no module has a ``kl``.
+    """
+    terms = [module.kl() for module in model.modules() if hasattr(module, "kl")]
+    if not terms:
+        raise ValueError("the network has no variational layer")
+    return sum(terms)
+
+
+def elbo_loss(num_examples, warm_up=None):
+    """The loss −ELBO / N for :func:`training.fit <uecompress.training.fit>`.
+
+    −ELBO = Σₙ E[−log p(yₙ | xₙ, w)] + KL(q ‖ p). A batch estimates the mean of the N first terms,
+    hence the KL is divided by N too: not by the size of the batch, and not left whole. Of an
+    ensemble it is the mean over the members of their −ELBO / N.
+
+    Args:
+        num_examples: N, the number of training examples.
+        warm_up: the weight of the KL. None for 1 throughout; a pair (start, end) of training
+            progress in [0, 1], between which it rises from 0 to 1; or a function of progress.
+
+    Returns:
+        ``loss(model, x, y, progress)``, a scalar in nats per example.
+
+    Raises:
+        ValueError: ``num_examples`` below 1, or a pair that is not 0 ≤ start ≤ end ≤ 1.
+    """
+    if not num_examples >= 1:
+        raise ValueError(f"num_examples must be at least 1, not {num_examples}")
+    weight = warm_up_weight(warm_up)
+
+    def loss(model, x, y, progress):
+        members = len(model.members) if isinstance(model, Ensemble) else 1
+        misfit = cross_entropy(model, x, y, progress)
+        return misfit + weight(progress) * kl(model) / (members * num_examples)
+
+    return loss
+
+
+def warm_up_weight(warm_up):
+    """The weight of the KL as a function of training progress."""
+    if warm_up is None:
+        return lambda progress: 1.0
+    if callable(warm_up):
+        return warm_up
+    start, end = warm_up
+    if not 0 <= start <= end <= 1:
+        raise ValueError(f"warm_up must be a pair 0 <= start <= end <= 1, not {warm_up}")
+    if start == end:
+        return lambda progress: float(progress >= start)
+    return lambda progress: min(max((progress - start) / (end - start), 0.0), 1.0)

@@ -1,0 +1,116 @@
+"""Bayesian linear regression, where everything is exact: posterior, evidence, its maximum.
+
+The model is y = Φ w + noise with features Φ (N, D), prior w ~ N(0, I / prior_precision) and
+noise N(0, 1 / noise_precision). Equations are those of Bishop, "Pattern Recognition and Machine
+Learning" (2006), Chapter 3, where the precisions are α and β. All is computed in float64.
+"""
+
+import math
+
+import torch
+
+from uecompress.bayes.gaussian import cholesky
+
+
+def linear_posterior(features, y, *, prior_precision, noise_precision):
+    """The posterior of the weights, N(mean, covariance).
+
+    Args:
+        features: Φ (N, D).
+        y: targets (N,).
+        prior_precision: of every weight, positive.
+        noise_precision: positive.
+
+    Returns:
+        The mean (D,), which is also the MAP estimate, and the covariance (D, D).
+
+    Raises:
+        ValueError: shapes that do not fit, values that are not finite, precisions that are not
+            positive.
+    """
+    features, y = check_regression(features, y, prior_precision, noise_precision)
+    root = cholesky(precision_matrix(features, prior_precision, noise_precision), "precision")
+    covariance = torch.cholesky_inverse(root)  # (3.54)
+    return noise_precision * covariance @ (features.T @ y), covariance  # (3.53)
+
+
+def log_evidence(features, y, *, prior_precision, noise_precision):
+    """ln p(y | Φ, precisions), the weights integrated out, in nats.
+
+    It is (D/2) ln α + (N/2) ln β − E(m) − ½ ln det A − (N/2) ln 2π (Bishop, eq. 3.86), where
+    E(m) = β/2 ‖y − Φ m‖² + α/2 ‖m‖² and A is the precision matrix of the posterior.
+
+    Args:
+        features: Φ (N, D).
+        y: targets (N,).
+        prior_precision: α.
+        noise_precision: β.
+
+    Raises:
+        ValueError: as in :func:`linear_posterior`.
+    """
+    features, y = check_regression(features, y, prior_precision, noise_precision)
+    alpha, beta = prior_precision, noise_precision
+    root = cholesky(precision_matrix(features, alpha, beta), "precision")
+    mean = torch.cholesky_solve(beta * (features.T @ y)[:, None], root)[:, 0]
+    n, d = features.shape
+    energy = (beta * (y - features @ mean).square().sum() + alpha * mean.square().sum()) / 2
+    scales = (d * math.log(alpha) + n * math.log(beta) - n * math.log(2 * math.pi)) / 2
+    return (scales - energy - root.diagonal().log().sum()).item()
+
+
+def maximize_evidence(features, y, *, iterations=10_000, tolerance=1e-10):
+    """The precisions with the largest evidence, by fixed-point iteration (Bishop, Section 3.5.2).
+
+    Args:
+        features: Φ (N, D).
+        y: targets (N,).
+        iterations: give up after so many.
+        tolerance: stop when neither precision changes by a larger share.
+
+    Returns:
+        ``prior_precision, noise_precision``.
+
+    Raises:
+        ValueError: as in :func:`linear_posterior`; data that the features explain exactly or not
+            at all, for which a precision grows without limit; no convergence.
+    """
+    features, y = check_regression(features, y, 1.0, 1.0)
+    eigenvalues = torch.linalg.eigvalsh(features.T @ features).clamp_min(0)
+    alpha, beta = 1.0, 1.0 / max(y.var(correction=0).item(), 1e-300)
+    for _ in range(iterations):
+        mean, _ = linear_posterior(features, y, prior_precision=alpha, noise_precision=beta)
+        well_determined = (beta * eigenvalues / (alpha + beta * eigenvalues)).sum()  # γ, (3.91)
+        new_alpha = (well_determined / mean.square().sum()).item()  # (3.92)
+        residual = (y - features @ mean).square().sum()
+        new_beta = ((len(y) - well_determined) / residual).item()  # (3.95)
+        if not (0 < new_alpha < 1e12 and 0 < new_beta < 1e12):
+            raise ValueError("the evidence has no maximum: a precision grows without limit")
+        change = max(abs(new_alpha / alpha - 1), abs(new_beta / beta - 1))
+        alpha, beta = new_alpha, new_beta
+        if change < tolerance:
+            return alpha, beta
+    raise ValueError(f"no convergence in {iterations} iterations, the last change was {change:.1e}")
+
+
+def precision_matrix(features, prior_precision, noise_precision):
+    """The precision matrix of the posterior, A = α I + β Φᵀ Φ (D, D)."""
+    identity = torch.eye(features.shape[1], dtype=features.dtype)
+    return prior_precision * identity + noise_precision * features.T @ features  # (3.54)
+
+
+def check_regression(features, y, prior_precision, noise_precision):
+    """Features and targets in float64, or an error that says what is wrong with them."""
+    features = torch.as_tensor(features, dtype=torch.float64)
+    y = torch.as_tensor(y, dtype=torch.float64)
+    if features.ndim != 2 or 0 in features.shape or y.shape != features.shape[:1]:
+        raise ValueError(
+            f"expected features (N, D) and y (N,), got {tuple(features.shape)}, {tuple(y.shape)}"
+        )
+    if not (torch.isfinite(features).all() and torch.isfinite(y).all()):
+        raise ValueError("features and y must be finite")
+    precisions = {"prior_precision": prior_precision, "noise_precision": noise_precision}
+    for name, precision in precisions.items():
+        if not 0 < precision < math.inf:
+            raise ValueError(f"{name} must be positive and finite, not {precision}")
+    return features, y

@@ -1,0 +1,73 @@
+"""Gaussian distributions: how far apart two of them are, and a draw that has gradients."""
+
+import torch
+
+
+def gaussian_kl(mean_q, covariance_q, mean_p, covariance_p):
+    """KL(q ‖ p) of two multivariate Gaussians, in nats.
+
+    ½ [tr(A⁻¹ A_q) + (μ − μ_q)ᵀ A⁻¹ (μ − μ_q) − n + ln det A − ln det A_q] for q = N(μ_q, A_q) and
+    p = N(μ, A).
+
+    Args:
+        mean_q: (n,).
+        covariance_q: (n, n), symmetric and positive definite.
+        mean_p: (n,).
+        covariance_p: (n, n), symmetric and positive definite.
+
+    Raises:
+        ValueError: shapes that do not fit, or a covariance that is not positive definite.
+    """
+    shapes = [tuple(t.shape) for t in (mean_q, covariance_q, mean_p, covariance_p)]
+    (n,) = shapes[0] if len(shapes[0]) == 1 else (-1,)
+    if shapes != [(n,), (n, n), (n,), (n, n)]:
+        raise ValueError(f"expected shapes (n,), (n, n), (n,), (n, n), got {shapes}")
+    root_q = cholesky(covariance_q, "covariance_q")
+    root_p = cholesky(covariance_p, "covariance_p")
+    ratio = torch.linalg.solve_triangular(root_p, root_q, upper=False)
+    shift = torch.linalg.solve_triangular(root_p, (mean_p - mean_q)[:, None], upper=False)
+    log_dets = 2 * (root_p.diagonal().log().sum() - root_q.diagonal().log().sum())
+    return 0.5 * (ratio.square().sum() + shift.square().sum() - n + log_dets)
+
+
+def diagonal_gaussian_kl(mean_q, variance_q, mean_p, variance_p):
+    """KL(q ‖ p) of two Gaussians with independent coordinates, summed over them, in nats.
+
+    Args:
+        mean_q: a tensor of any shape.
+        variance_q: the same shape, positive.
+        mean_p: the same shape, or a number.
+        variance_p: the same shape, or a number; positive.
+
+    Raises:
+        ValueError: a variance that is not positive.
+    """
+    variance_p = torch.as_tensor(variance_p, dtype=variance_q.dtype, device=variance_q.device)
+    for name, variance in {"variance_q": variance_q, "variance_p": variance_p}.items():
+        if not (variance > 0).all():
+            raise ValueError(f"{name} must be positive, but its smallest is {variance.min()}")
+    ratio = variance_q / variance_p
+    return 0.5 * (ratio + (mean_q - mean_p) ** 2 / variance_p - 1 - ratio.log()).sum()
+
+
+def draw(mean, variance):
+    """A draw from N(mean, variance) that is differentiable in both: mean + √variance · ε.
+
+    With the mean and variance of weights it is the reparametrization trick. With those of
+    pre-activations it is local reparametrization (Kingma et al. 2015, eq. 6): every example has
+    weights of its own, and the gradient has less noise.
+
+    Args:
+        mean: a tensor.
+        variance: the same shape, not negative. 1e-16 is added, so that the gradient exists where
+            no input reaches a unit and its variance is 0.
+    """
+    return torch.addcmul(mean, (variance + 1e-16).sqrt(), torch.randn_like(mean))
+
+
+def cholesky(matrix, name):
+    """The lower Cholesky factor, or an error that names the matrix."""
+    root, failed = torch.linalg.cholesky_ex(matrix)
+    if failed or not torch.isfinite(root).all():
+        raise ValueError(f"{name} is not positive definite")
+    return root

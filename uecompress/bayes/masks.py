@@ -1,0 +1,169 @@
+"""From posteriors over groups to a smaller network: which groups go, and what goes with them."""
+
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from uecompress.bayes.groups import GroupLayer
+from uecompress.networks import ChannelPad2d, keep_units, replace_layers
+from uecompress.networks.tree import chains, is_plain
+
+# Modules whose output is zero where their input is.
+KEEP_ZERO = (nn.Identity, nn.Dropout, nn.Dropout2d, nn.Flatten, nn.ReLU, nn.ReLU6, nn.LeakyReLU)
+KEEP_ZERO += (nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.MaxPool2d, nn.AvgPool2d, nn.ZeroPad2d)
+KEEP_ZERO += (nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d, ChannelPad2d)
+
+
+def group_scores(model):
+    """How little each group carries: what :func:`prune_groups` compares with its threshold.
+
+    It is a log α, the log of noise over signal: of the scale in a group normal-Jeffreys layer, of
+    all the group's weights in a horseshoe layer. Both usually fall into two heaps, and the
+    threshold is chosen between them.
+
+    Args:
+        model: a network with group layers.
+
+    Returns:
+        A dict: dotted name of the layer -> scores (groups,), of the input neurons of a Linear and
+        the filters of a Conv2d.
+
+    Raises:
+        ValueError: no group layer.
+    """
+    scores = {n: m.prune_score() for n, m in model.named_modules() if isinstance(m, GroupLayer)}
+    if not scores:
+        raise ValueError("the network has no group layer")
+    return scores
+
+
+def prune_groups(model, threshold):
+    """The ordinary network of posterior means (eq. 10) in which groups of high score are zero.
+
+    It has the shapes of ``model``; :func:`shrink` makes it smaller. Layers of other kinds are
+    copied.
+
+    Args:
+        model: a network with group layers; it is not changed.
+        threshold: groups with scores (see :func:`group_scores`) of at least ``threshold`` become
+            zero. A number, or a dict: dotted name of the layer -> number, without those that keep
+            all groups.
+
+    Raises:
+        ValueError: no group layer, a name that is none, a score or threshold that is not a number,
+            or a layer that would lose all its groups and with them its input.
+    """
+    scores = group_scores(model)
+    if not isinstance(threshold, dict):
+        threshold = dict.fromkeys(scores, threshold)
+    for name, limit in threshold.items():
+        if name not in scores:
+            raise ValueError(f"{name!r} is not a group layer; there are {', '.join(scores)}")
+        if scores[name].isnan().any() or limit != limit:
+            raise ValueError(f"a score of {name!r} or its threshold {limit} is not a number")
+        if (scores[name] >= limit).all():
+            low, high = scores[name].min().item(), scores[name].max().item()
+            raise ValueError(
+                f"the threshold {limit} removes all {len(scores[name])} groups of {name!r}, whose "
+                f"scores are from {low:.2f} to {high:.2f}"
+            )
+
+    def replace(name, leaf):
+        if name not in scores:
+            return None
+        return leaf.to_plain(scores[name] < threshold[name] if name in threshold else None)
+
+    return replace_layers(model, replace)
+
+
+def shrink(model):
+    """An ordinary network without what its zero weights make superfluous; its outputs are equal.
+
+    A unit goes if the next layer gives it zero weights only, or if it is silent itself: zero
+    weights and bias, and nothing on the way that makes another number of a zero. What is removed
+    makes more superfluous, in the layers before and after, until nothing is left to remove. Then
+    each Linear whose weight still has zero columns (pixels, or entries of a flattened image) is
+    replaced by a :class:`SelectFeatures` and a smaller Linear.
+
+    Units that :func:`networks.keep_units <uecompress.networks.keep_units>` cannot remove, such as
+    those tied by a residual sum, keep their zeros. A layer keeps one unit at least, hence a network
+    that has lost everything predicts by its last biases alone.
+
+    Args:
+        model: a network; it is not changed.
+    """
+    while (smaller := _without_dead_units(model)) is not None:
+        model = smaller
+    return replace_layers(model, _select_columns)
+
+
+class SelectFeatures(nn.Module):
+    """The entries of a vector that the next layer looks at; which ones is the buffer ``keep``.
+
+    Args:
+        features: size of the input.
+    """
+
+    def __init__(self, features):
+        super().__init__()
+        self.features = features
+        self.register_buffer("keep", torch.ones(features, dtype=torch.bool))
+
+    def forward(self, x):
+        """(N, features) -> (N, kept)."""
+        return x[:, self.keep]
+
+    def config(self):
+        """The constructor's arguments."""
+        return {"features": self.features}
+
+
+def _without_dead_units(model):
+    """A copy that has lost the dead units of one layer; None if there are none to remove."""
+    for _, steps in chains(model):
+        layers = [k for k, (_, step) in enumerate(steps) if isinstance(step, nn.Linear | nn.Conv2d)]
+        for first, second in pairwise(layers):
+            between = [step for _, step in steps[first + 1 : second]]
+            dead = _dead_units(steps[first][1], between, steps[second][1])
+            if dead is None or not dead.any():
+                continue
+            dead[0] &= not dead.all()  # one unit stays
+            if not dead.any():
+                continue
+            try:
+                return keep_units(model, steps[first][0], ~dead)
+            except ValueError:  # its outputs go where units cannot be removed
+                continue
+    return None
+
+
+def _dead_units(layer, between, following):
+    """Which units of ``layer`` do not matter, (units,) bool; None where that cannot be told."""
+    units, inputs = len(layer.weight), following.weight.shape[1]
+    if inputs % units:
+        return None
+    # (outputs, units * each, ...) -> (outputs, units, the rest)
+    onward = following.weight.detach().reshape(len(following.weight), units, -1)
+    unused = (onward == 0).all(dim=2).all(dim=0)
+    if not all(type(step) in KEEP_ZERO for step in between):
+        return unused
+    silent = (layer.weight.detach().flatten(1) == 0).all(dim=1)
+    if layer.bias is not None:
+        silent &= layer.bias.detach() == 0
+    return unused | silent
+
+
+def _select_columns(name, leaf):
+    """A Linear without its zero columns, after the choice of its inputs; None for the others."""
+    if not is_plain(leaf, nn.Linear):
+        return None
+    keep = (leaf.weight.detach() != 0).any(dim=0)
+    if keep.all():
+        return None
+    keep[0] |= not keep.any()  # one input stays
+    select = SelectFeatures(leaf.in_features).to(leaf.weight.device)
+    select.keep.copy_(keep)
+    leaf.weight = nn.Parameter(leaf.weight.detach()[:, keep], leaf.weight.requires_grad)
+    leaf.in_features = int(keep.sum())
+    return nn.Sequential(select, leaf)
