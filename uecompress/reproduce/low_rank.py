@@ -4,7 +4,7 @@ Chapter 9 at full scale: the experiment of the first slides. The dense members a
 ``ensemble`` experiment, and two more seeds. A rank is given to every layer for which it pays.
 """
 
-from uecompress import data, ensembles, lowrank, networks, training
+from uecompress import data, ensembles, lowrank, networks, training, uncertainty
 from uecompress.reproduce import ensemble
 from uecompress.reproduce.card import card, potential
 from uecompress.reproduce.store import Store
@@ -28,9 +28,10 @@ SETTINGS = TRAINING | {
 
 
 def run(store):
-    """One row for each seed, rank and predictor, and the prune potential of the ensembles."""
+    """One row for each seed, rank and predictor, the prune potential of the ensembles, and their
+    accuracy on the validation split, by which a rank may be chosen."""
     units = Store("low_rank", TRAINING)
-    rows = []
+    rows, validation = [], []
     for seed in SETTINGS["seeds"]:
         dense = networks.Ensemble(members(units, seed, None, False))
         for rank in [None, *SETTINGS["rank"]]:
@@ -42,9 +43,19 @@ def run(store):
 
                 name = "-".join(map(str, key.values()))
                 rows += [key | row for row in store.value(name, compute)]
+
+                def validate(key=key):
+                    return validation_accuracy(units, **key)
+
+                accuracy = store.value(f"validation-{name}", validate)
+                validation.append(key | {"accuracy": accuracy})
     store.seconds += units.seconds
     ensembles_only = [row for row in rows if row["family"] == "ensemble"]
-    return {"rows": rows, "potential": potential(ensembles_only, SETTINGS["tolerances"])}
+    return {
+        "rows": rows,
+        "potential": potential(ensembles_only, SETTINGS["tolerances"]),
+        "validation": validation,
+    }
 
 
 def rows_of(units, dense, seed, rank, when):
@@ -56,6 +67,13 @@ def rows_of(units, dense, seed, rank, when):
         {"family": "ensemble"} | card(five, dense),
         {"family": "dropout"} | card(dropout, dense.members[0], samples=samples, shifted={}),
     ]
+
+
+def validation_accuracy(units, seed, rank, when):
+    """The accuracy of the ensemble on the validation split."""
+    x, y = data.load("mnist", "validation")
+    model = networks.Ensemble(members(units, seed, rank, when == "fine-tuned"))
+    return round(uncertainty.accuracy(uncertainty.predict(model, x), y), 6)
 
 
 def members(store, seed, rank, fine_tuned):
