@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from scipy import stats
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from uecompress import bayes
@@ -92,3 +93,25 @@ def test_bad_input():
             bayes.diagonal_gaussian_kl(mean, torch.tensor([1.0, wrong, 1.0]), 0, 1)
         with pytest.raises(ValueError, match="variance_p must be positive"):
             bayes.diagonal_gaussian_kl(mean, torch.ones(3), 0, wrong)
+
+
+@pytest.mark.parametrize("kind", ["contiguous", "channels last", "every second", "one of many"])
+def test_draws_are_standard_normal_whatever_the_order_of_the_memory(kind):
+    mean = torch.zeros(64, 8, 12, 12, dtype=torch.float64)
+    mean = {
+        "contiguous": mean,
+        "channels last": mean.to(memory_format=torch.channels_last),
+        "every second": mean[:, ::2, :, ::2],
+        "one of many": mean[:1, :1, :1, :1].expand(64, 8, 12, 12),
+    }[kind]
+    torch.manual_seed(0)
+    values = bayes.draw(mean, torch.ones_like(mean))
+    assert values.shape == mean.shape
+    assert len(values.unique()) == values.numel()  # float32 draws would repeat
+    assert stats.kstest(values.flatten().numpy(), "norm").pvalue > 1e-3
+
+
+def test_half_precision_draws_have_the_tails_of_single_precision():
+    mean = torch.zeros(1_000_000, dtype=torch.bfloat16)
+    torch.manual_seed(0)
+    assert bayes.draw(mean, torch.ones_like(mean)).abs().max() > 4
