@@ -130,6 +130,19 @@ def test_the_result_tells_where_it_comes_from(tmp_path, monkeypatch, capsys):
     assert "demo.json" in capsys.readouterr().out
 
 
+def test_the_networks_that_an_experiment_keeps_are_files_beside_its_result(tmp_path, monkeypatch):
+    demo = SimpleNamespace(
+        __doc__="A demonstration.",
+        SETTINGS={},
+        run=lambda store: [],
+        artefacts=lambda: {"a.uec": b"UEC", "b.uec": b"more"},
+    )
+    monkeypatch.setitem(EXPERIMENTS, "demo", demo)
+    main(["demo", "--output", str(tmp_path)])
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "demo").iterdir()}
+    assert kept == {"a.uec": b"UEC", "b.uec": b"more"}
+
+
 def test_an_unknown_experiment_names_the_known_ones(capsys):
     with pytest.raises(SystemExit):
         main(["nonsense"])

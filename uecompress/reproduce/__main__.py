@@ -1,6 +1,7 @@
 """``python -m uecompress.reproduce NAME``: run a long experiment and write ``results/NAME.json``.
 
-An interrupted run goes on where it stopped when the command is given again.
+The networks that an experiment keeps are written beside it, into ``results/NAME/``. An interrupted
+run goes on where it stopped when the command is given again.
 """
 
 import argparse
@@ -13,8 +14,16 @@ from pathlib import Path
 
 import torch
 
-from uecompress.reproduce import convolutions, dropout, ensemble, low_rank, svd, tt_training
-from uecompress.reproduce.store import Store, write_json
+from uecompress.reproduce import (
+    bayesian,
+    convolutions,
+    dropout,
+    ensemble,
+    low_rank,
+    svd,
+    tt_training,
+)
+from uecompress.reproduce.store import Store, write, write_json
 
 EXPERIMENTS = {
     "ensemble": ensemble,
@@ -23,6 +32,7 @@ EXPERIMENTS = {
     "low_rank": low_rank,
     "convolutions": convolutions,
     "tt_training": tt_training,
+    "bayesian": bayesian,
 }
 
 
@@ -38,6 +48,10 @@ def main(arguments=None):
     path = chosen.output / f"{chosen.name}.json"
     write_json(path, reproduce(chosen.name))
     print(f"wrote {path}")
+    if hasattr(EXPERIMENTS[chosen.name], "artefacts"):
+        for name, content in EXPERIMENTS[chosen.name].artefacts().items():
+            write(chosen.output / chosen.name / name, lambda f, c=content: f.write(c))
+            print(f"wrote {chosen.output / chosen.name / name}")
 
 
 def reproduce(name):

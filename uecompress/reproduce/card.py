@@ -12,14 +12,14 @@ from uecompress import data, storage, uncertainty
 BINS = np.linspace(0, np.log(10), 24)  # of the entropy histograms, in nats
 
 
-def card(model, dense, *, samples=None, shifted=None):
+def card(model, dense, *, samples=None, shifted=None, batch_size=1000):
     """The row of one network, rounded, with the scores and histograms that a scorecard lacks.
 
     Args:
         model: a network or an ensemble.
         dense: the network before compression, with all its members.
         samples: passes with random weights.
-        shifted: as in :func:`uecompress.uncertainty.scorecard`.
+        shifted, batch_size: as in :func:`uecompress.uncertainty.scorecard`.
     """
     test, (foreign, _) = data.load("mnist", "test"), data.load("notmnist", "test")
     with tempfile.TemporaryDirectory() as folder:
@@ -34,9 +34,13 @@ def card(model, dense, *, samples=None, shifted=None):
             shifted=shifted,
             uncompressed=dense,
             samples=samples,
+            batch_size=batch_size,
         )
     del row["name"]
-    inside, outside = (uncertainty.predict(model, x, samples=samples) for x in (test[0], foreign))
+    inside, outside = (
+        uncertainty.predict(model, x, samples=samples, batch_size=batch_size)
+        for x in (test[0], foreign)
+    )
     for score in (uncertainty.mutual_information, uncertainty.max_probability_score):
         row[f"auroc_{score.__name__}"] = uncertainty.auroc(score(inside), score(outside))
     row["mutual_information"] = uncertainty.mutual_information(inside).mean().item()

@@ -1,0 +1,113 @@
+"""The kept networks of chapters 12 to 15 are what their rows say; the experiment's arithmetic."""
+
+import math
+
+import pytest
+import torch
+
+from uecompress import bayes, data, networks, storage, uncertainty
+from uecompress.reproduce import bayesian
+from uecompress.reproduce.store import Store
+
+ROWS = data.results("bayesian")["results"]["rows"]
+KEPT = {
+    f"{row['network']}-{row['method']}-{row['seed']}.uec": row
+    for row in ROWS
+    if row["way"] == "compressed"
+}
+FOLDER = data.folder() / "results" / "bayesian"
+
+
+def test_every_compressed_network_is_kept_and_no_other():
+    assert {path.name for path in FOLDER.iterdir()} == KEPT.keys()
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_a_kept_file_has_the_size_and_the_weights_of_its_row(name):
+    row, model = KEPT[name], storage.load(FOLDER / name)
+    layers = networks.linear_and_conv_layers(model)
+    assert (FOLDER / name).stat().st_size == row["bytes"]
+    assert sum(layer.weight.count_nonzero() for _, layer in layers) == sum(row["nonzero_weights"])
+    assert row["byte_ratio"] == pytest.approx(4 * row["parameters"] / row["bytes"], rel=1e-5)
+    if row["method"] == "vnq":
+        assert all(len(layer.weight.unique()) <= 3 for _, layer in layers)
+    else:
+        assert [list(layer.weight.shape) for _, layer in layers] == row["shapes"]
+        assert all(len(layer.weight.unique()) <= 33 for _, layer in layers)
+
+
+@pytest.mark.mnist
+@pytest.mark.parametrize("name", KEPT)
+def test_a_kept_file_has_the_error_of_its_row(name):
+    x, y = data.load("mnist", "test")
+    letters, _ = data.load("notmnist", "test")
+    model = storage.load(FOLDER / name)
+    inside, outside = (uncertainty.predict(model, images) for images in (x, letters))
+    error = 100 * (1 - uncertainty.accuracy(inside, y))
+    assert error == pytest.approx(KEPT[name]["error"], abs=0.021)  # two images may be ties
+    assert uncertainty.nll(inside, y) == pytest.approx(KEPT[name]["nll"], abs=1e-4)
+    entropies = uncertainty.entropy(inside), uncertainty.entropy(outside)
+    assert uncertainty.auroc(*entropies) == pytest.approx(KEPT[name]["auroc"], abs=1e-4)
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """Sixty digits for MNIST, a tiny network, one epoch, and a cache of its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    load = data.load
+
+    def some(name, split):
+        x, y = load({"mnist": "digits", "notmnist": "glyphs"}[name], split)
+        return x[:60], y[:60]
+
+    def lenet300(seed):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return torch.nn.Sequential(
+                torch.nn.Flatten(), torch.nn.Linear(784, 8), torch.nn.ReLU(), torch.nn.Linear(8, 10)
+            )
+
+    monkeypatch.setattr(data, "load", some)
+    monkeypatch.setattr(networks, "lenet300", lenet300)
+    training = {"epochs": 1, "batch_size": 20, "lr": 1e-3, "bfloat16": False}
+    monkeypatch.setitem(bayesian.DENSE, "lenet300", training)
+    training = training | {"warm_up": [0, 0.5], "posterior": {}}
+    common = {"network": "lenet300", "seeds": [0], "training": training, "threshold": 3.0}
+    runs = [
+        common | {"method": method, "clusters": 4, "more_bits": 1}
+        for method in ("graves", "sparse_vd", "group_jeffreys", "group_horseshoe", "vnq")
+    ]
+    monkeypatch.setitem(bayesian.SETTINGS, "runs", runs)
+    monkeypatch.setitem(bayesian.SETTINGS, "samples", {"lenet300": 2})
+
+
+def test_every_method_gives_its_rows_and_its_file(small):
+    rows = bayesian.run(Store("test", {}))["rows"]
+    found = {}
+    for row in rows:
+        found.setdefault(row["method"], []).append(row["way"])
+    ways = ["mean", "samples", "pruned", "fast", "compressed"]
+    assert found["dense"] == ["dense"]
+    assert found["sparse_vd"] == found["graves"] == [way for way in ways if way != "fast"]
+    assert found["group_jeffreys"] == found["group_horseshoe"] == ways
+    assert found["vnq"] == ["mean", "samples", "compressed"]
+    files = bayesian.artefacts()
+    for row in rows:
+        assert row["error"] == pytest.approx(100 * (1 - row["accuracy"]), abs=0.005)
+        if row["way"] == "compressed":
+            assert len(files[f"lenet300-{row['method']}-0.uec"]) == row["bytes"]
+
+
+def test_the_methods_start_from_the_dense_weights(small):
+    dense = bayesian.trained("lenet300", "dense", 0)
+    untrained = bayes.variational(dense, "sparse_vd")
+    x, _ = data.load("mnist", "test")
+    assert torch.equal(untrained(x), dense(x))
+
+
+def test_more_bits_are_mantissa_bits(small):
+    model = bayesian.trained("lenet300", "group_jeffreys", 0)
+    pruned = bayes.prune_groups(model, math.inf)
+    least = bayes.bit_precision(model, pruned).values()
+    more = bayesian.precision(model, pruned, {"more_bits": 2})
+    assert [m.mantissa - n.mantissa for m, n in zip(more, least, strict=True)] == [2, 2]
