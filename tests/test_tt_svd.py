@@ -199,7 +199,7 @@ def test_any_memory_layout():
         np.testing.assert_array_equal(tensors.tt_svd(other, max_rank=2).full(), expected)
     parameter = torch.nn.Parameter(torch.from_numpy(a.T.copy()).permute(2, 1, 0))
     train = tensors.tt_svd(parameter, max_rank=2)
-    np.testing.assert_array_equal(train.full(), expected)
+    np.testing.assert_allclose(train.full(), expected, rtol=0, atol=1e-14)  # another BLAS path
     assert not train.cores[0].requires_grad
 
 

@@ -8,7 +8,7 @@ from uecompress.tensors.arrays import like, to_torch
 from uecompress.tensors.svd import check_rank
 
 # Relative errors that rounding leaves where exact arithmetic has zeros: no eps asks for less.
-FLOOR = {torch.float32: 1e-6, torch.float64: 1e-13}
+FLOOR = {torch.float32: 1e-6, torch.float64: 1e-12}
 
 
 def check_truncation(eps, max_rank):

@@ -18,7 +18,7 @@ def tt_svd(a, eps=0.0, max_rank=None):
     Args:
         a: a NumPy array or torch tensor (n₁, …, n_d) of float32 or float64.
         eps: the relative error in the Frobenius norm to stay within; 0 cuts off rounding errors
-            only, 1e-13 in float64 and 1e-6 in float32.
+            only, 1e-12 in float64 and 1e-6 in float32.
         max_rank: the largest rank allowed, also where ``eps`` asks for more; None for no limit.
 
     Returns:
