@@ -19,6 +19,14 @@ DENSE = {
     "lenet300": {"epochs": 20, "batch_size": 128, "lr": 1e-3, "bfloat16": False},
     "lenet5": {"epochs": 12, "batch_size": 128, "lr": 1e-3, "bfloat16": True},
 }
+
+
+def elbo(epochs, batch_size, lr, warm_up, log_sigma2, **more):
+    """How a variational network is trained."""
+    settings = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "warm_up": warm_up}
+    return settings | {"posterior": {"initial_log_sigma2": log_sigma2}} | more
+
+
 SETTINGS = {
     "data": "mnist",
     "foreign": "notmnist",
@@ -29,15 +37,7 @@ SETTINGS = {
             "network": "lenet300",
             "method": "graves",
             "seeds": [0, 1, 2],
-            "training": {
-                "epochs": 60,
-                "batch_size": 256,
-                "lr": 3e-3,
-                "hold": 0.0,
-                "warm_up": [0.0, 0.3],
-                "bfloat16": False,
-                "posterior": {"initial_log_sigma2": -6},
-            },
+            "training": elbo(60, 256, 3e-3, [0.0, 0.3], -6, hold=0.0, bfloat16=False),
             "threshold": 1.5,
             "fine_tuning": {"epochs": 3, "batch_size": 128, "lr": 1e-3, "hold": 0.0},
             "clusters": 32,
@@ -46,15 +46,7 @@ SETTINGS = {
             "network": "lenet300",
             "method": "sparse_vd",
             "seeds": [0, 1, 2],
-            "training": {
-                "epochs": 60,
-                "batch_size": 256,
-                "lr": 5e-3,
-                "hold": 0.0,
-                "warm_up": [0.05, 0.3],
-                "bfloat16": False,
-                "posterior": {"initial_log_sigma2": -8},
-            },
+            "training": elbo(60, 256, 5e-3, [0.05, 0.3], -8, hold=0.0, bfloat16=False),
             "threshold": 1.0,
             "clusters": 32,
         },
@@ -62,15 +54,7 @@ SETTINGS = {
             "network": "lenet300",
             "method": "group_jeffreys",
             "seeds": [0, 1, 2],
-            "training": {
-                "epochs": 50,
-                "batch_size": 256,
-                "lr": 8e-3,
-                "hold": 0.2,
-                "warm_up": [0.0, 0.2],
-                "bfloat16": False,
-                "posterior": {"initial_log_sigma2": -5},
-            },
+            "training": elbo(50, 256, 8e-3, [0.0, 0.2], -5, hold=0.2, bfloat16=False),
             "threshold": -2.7,
             "more_bits": 2,
             "clusters": 32,
@@ -79,14 +63,7 @@ SETTINGS = {
             "network": "lenet5",
             "method": "sparse_vd",
             "seeds": [0, 1, 2],
-            "training": {
-                "epochs": 30,
-                "batch_size": 128,
-                "lr": 3e-3,
-                "warm_up": [0.05, 0.3],
-                "bfloat16": True,
-                "posterior": {"initial_log_sigma2": -8},
-            },
+            "training": elbo(30, 128, 3e-3, [0.05, 0.3], -8, bfloat16=True),
             "threshold": 1.0,
             "clusters": 32,
         },
@@ -94,16 +71,7 @@ SETTINGS = {
             "network": "lenet5",
             "method": "group_horseshoe",
             "seeds": [0, 1],
-            "training": {
-                "epochs": 25,
-                "batch_size": 128,
-                "lr": 5e-3,
-                "hold": 0.2,
-                "warm_up": [0.0, 0.2],
-                "kl_weight": 5,
-                "bfloat16": True,
-                "posterior": {"initial_log_sigma2": -5},
-            },
+            "training": elbo(25, 128, 5e-3, [0.0, 0.2], -5, hold=0.2, kl_weight=5, bfloat16=True),
             "threshold": {"conv1": 0.0, "conv2": 2.5, "linear1": 1.5, "linear2": -0.6},
             "fine_tuning": {"epochs": 8, "batch_size": 128, "lr": 3e-3, "hold": 0.0},
             "more_bits": 2,
@@ -113,15 +81,7 @@ SETTINGS = {
             "network": "lenet5",
             "method": "vnq",
             "seeds": [0, 1],
-            "training": {
-                "epochs": 15,
-                "batch_size": 128,
-                "lr": 2e-3,
-                "hold": 0.2,
-                "warm_up": [0.0, 0.25],
-                "bfloat16": True,
-                "posterior": {"initial_log_sigma2": -8},
-            },
+            "training": elbo(15, 128, 2e-3, [0.0, 0.25], -8, hold=0.2, bfloat16=True),
             "threshold": 2.0,
         },
     ],
