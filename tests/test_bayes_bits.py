@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from uecompress import bayes, networks
+from uecompress import bayes, networks, uncertainty
 from uecompress.bayes.bits import (
     BitPrecision,
     bit_precision,
@@ -135,6 +135,8 @@ def test_cluster_weights(pruned):
             assert old.weight[new.weight == centre].mean().item() == pytest.approx(
                 centre.item(), abs=2e-3
             )
+        assert torch.equal(new.bias, old.bias.half().float())
+        assert not torch.equal(new.bias, old.bias)
     few = cluster_weights(nn.Sequential(nn.Linear(2, 2)), 32)
     assert len(few[0].weight.unique()) == 4
 
@@ -191,7 +193,7 @@ def test_bad_input(posterior, pruned):
     for step in (0, -1.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="step must be positive"):
             fixed_point(posterior, pruned, step)
-    for clusters in (0, 1.5):
+    for clusters in (0, 1.5, math.inf, -math.inf, math.nan):
         with pytest.raises(ValueError, match="clusters must be a whole number"):
             cluster_weights(pruned, clusters)
     with pytest.raises(ValueError, match="no Linear or Conv2d"):
@@ -208,10 +210,53 @@ def test_bad_input(posterior, pruned):
         posterior.linear2.bias_log_sigma2[0] = float("-inf")
     with pytest.raises(ValueError, match="variance of the bias of 'linear2' is not positive"):
         fixed_point(posterior, pruned)
-    with torch.no_grad():
-        pruned.linear3.weight[0, 0] = torch.nan
-    with pytest.raises(ValueError, match="'linear3' contains NaN"):
-        maximum_compression(pruned)
+
+
+@pytest.mark.parametrize("kind", ["weight", "bias"])
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_tensors_that_are_not_finite(posterior, pruned, kind, number):
+    precision = bit_precision(posterior, pruned)
+    getattr(pruned.linear3, kind).data.view(-1)[0] = number
+    for function in (
+        maximum_compression,
+        lambda network: round_to_precision(network, precision),
+        lambda network: fixed_point(posterior, network),
+    ):
+        with pytest.raises(ValueError, match=f"the {kind} of 'linear3' contains NaN or infinity"):
+            function(pruned)
+
+
+def test_biases_too_large_for_half_precision_stay():
+    model = networks.lenet300()
+    model.linear3.bias.data += torch.linspace(0, 1e5, 10)
+    posterior = bayes.variational(model, "sparse_vd")
+    pruned = bayes.prune(posterior, math.inf)
+    x = torch.rand(3, 1, 28, 28)
+    for small in (maximum_compression(pruned), fast_prediction(posterior, pruned)):
+        assert torch.equal(small.linear3.bias, model.linear3.bias)
+        assert torch.equal(small.linear2.bias, model.linear2.bias.half().float())
+        assert uncertainty.predict(small, x).isfinite().all()
+
+
+def test_round_to_precision_knows_the_names_of_its_layers(posterior, pruned):
+    precision = bit_precision(posterior, pruned)
+    small = bayes.shrink(pruned)  # its first layer is 'linear1.1'
+    with pytest.raises(ValueError, match=r"'linear1' is not a layer of it; there are linear1\.1"):
+        round_to_precision(small, precision)
+    one = round_to_precision(pruned, {"linear2": BitPrecision(1, 3)})
+    assert torch.equal(one.linear1.weight, pruned.linear1.weight)
+    assert torch.equal(8 * one.linear2.weight, (8 * one.linear2.weight).round())
+
+
+@pytest.mark.parametrize("function", [cluster_weights, maximum_compression])
+def test_parametrized_weights_stay_as_they_are(function):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 20), nn.ReLU(), nn.Linear(20, 10))
+    nn.utils.parametrizations.weight_norm(model[0])
+    result = function(model, 8)
+    assert torch.equal(result[0].weight, model[0].weight)
+    assert torch.equal(result[0].bias, model[0].bias.half().float())
+    assert len(result[2].weight.unique()) == 8
 
 
 def test_bits_of_a_format():

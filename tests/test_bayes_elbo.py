@@ -40,7 +40,10 @@ def test_an_ensemble_averages_the_losses_of_its_members(batch):
     members = [variational_net(seed).eval() for seed in range(3)]
     loss = bayes.elbo_loss(1000)
     expected = sum(loss(m, *batch, 0.5) for m in members) / 3
-    torch.testing.assert_close(loss(networks.Ensemble(members).eval(), *batch, 0.5), expected)
+    ensemble = networks.Ensemble(members).eval()
+    torch.testing.assert_close(loss(ensemble, *batch, 0.5), expected)
+    inside = nn.Sequential(nn.Identity(), nn.Sequential(ensemble)).eval()
+    torch.testing.assert_close(loss(inside, *batch, 0.5), expected)
 
 
 @pytest.mark.parametrize(

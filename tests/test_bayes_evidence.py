@@ -111,6 +111,18 @@ def test_evidence_that_has_no_maximum():
         bayes.maximize_evidence(features, torch.zeros(len(features)))
 
 
+@pytest.mark.parametrize("unit", [1e-100, 1e-7, 1e7, 1e100])
+def test_maximal_evidence_in_other_units(unit):
+    features, y = polynomial(4, n=40)
+    alpha, beta = bayes.maximize_evidence(features, y)
+    of_y = bayes.maximize_evidence(features, y * unit)
+    assert of_y == pytest.approx((alpha / unit**2, beta / unit**2), rel=1e-6)
+    of_features = bayes.maximize_evidence(features * unit, y)
+    assert of_features == pytest.approx((alpha * unit**2, beta), rel=1e-6)
+    with pytest.raises(ValueError, match="grows without limit"):
+        bayes.maximize_evidence(features, features @ torch.ones(5).double() * unit)
+
+
 def test_bad_regressions():
     features, y = polynomial(3)
     for wrong in (0.0, -1.0, math.nan, math.inf):
@@ -124,6 +136,11 @@ def test_bad_regressions():
         bayes.log_evidence(features[:0], y[:0], **PRECISIONS)
     with pytest.raises(ValueError, match="finite"):
         bayes.log_evidence(features, y * math.nan, **PRECISIONS)
+    for wrong in (0, -1, math.nan):
+        with pytest.raises(ValueError, match="iterations must be at least 1"):
+            bayes.maximize_evidence(features, y, iterations=wrong)
+    with pytest.raises(ValueError, match="no convergence in 1 iterations"):
+        bayes.maximize_evidence(features, y, iterations=1)
 
 
 # --- Laplace -----------------------------------------------------------------------------------
@@ -166,8 +183,7 @@ def test_description_length_of_known_probabilities():
     y = torch.arange(8) % 4
     uniform = torch.full((1, 8, 4), 0.25).log().double()
     told = bayes.description_length(uniform, y, structure_bytes=3, weight_bytes=10.5)
-    assert (told.structure, told.weights) == (24, 84)
-    assert told.data == pytest.approx(16)
+    assert told == bayes.DescriptionLength(structure=24, weights=84, data=pytest.approx(16))
     assert told.total == pytest.approx(124)
 
     sure = torch.nn.functional.one_hot(y, 4).double() * 0.98 + 0.005

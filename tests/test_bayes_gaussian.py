@@ -78,6 +78,65 @@ def test_draw_has_the_mean_the_variance_and_their_gradients():
     assert variance.tolist() == [0.5, 3.0, 0.0]
 
 
+def test_the_least_variance_is_not_seen():
+    zeros = torch.zeros(10_000)
+    torch.manual_seed(0)
+    draws = bayes.draw(zeros, zeros)
+    assert draws.abs().max() < 1e-7
+    assert draws.std().item() == pytest.approx(1e-8, rel=0.05)
+    mean = torch.tensor([1.0, -2.0])
+    assert torch.equal(bayes.draw(mean, zeros[:2]), mean)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_a_variance_of_0_has_a_gradient_in_every_dtype(dtype):
+    mean, variance = (torch.zeros(100, dtype=dtype, requires_grad=True) for _ in range(2))
+    torch.manual_seed(0)
+    draws = bayes.draw(mean, variance)
+    draws.sum().backward()
+    assert draws.abs().max() < 0.03
+    assert mean.grad.tolist() == [1.0] * 100
+    assert variance.grad.isfinite().all()
+    assert (variance.grad != 0).all()
+
+
+def test_bad_shapes_and_values():
+    mean, covariance = gaussian(3, 8)
+    numbers = torch.ones(3, dtype=torch.float64)
+    for wrong in (numbers[:, None], numbers[:1], numbers[:2]):
+        with pytest.raises(ValueError, match=r"expected one shape, got .*mean.*variance"):
+            bayes.draw(mean, wrong)
+        with pytest.raises(ValueError, match=r"expected one shape, got .*'variance_q'"):
+            bayes.diagonal_gaussian_kl(mean, wrong, 0, 1)
+        with pytest.raises(ValueError, match=r"expected one shape, got .*'mean_p'"):
+            bayes.diagonal_gaussian_kl(mean, numbers, wrong, 1)
+        with pytest.raises(ValueError, match=r"expected one shape, got .*'variance_p'"):
+            bayes.diagonal_gaussian_kl(mean, numbers, 0, wrong)
+    number = torch.tensor(2.0).double()
+    full = bayes.diagonal_gaussian_kl(mean, numbers, number * numbers, number * numbers)
+    assert torch.equal(bayes.diagonal_gaussian_kl(mean, numbers, number, number), full)
+    with pytest.raises(ValueError, match="variance_q must be positive and finite"):
+        bayes.diagonal_gaussian_kl(mean, numbers * math.inf, 0, 1)
+    with pytest.raises(ValueError, match="variance_p must be positive and finite"):
+        bayes.diagonal_gaussian_kl(mean, numbers, 0, math.inf)
+    for wrong in (math.nan, math.inf):
+        with pytest.raises(ValueError, match="mean_q must be finite"):
+            bayes.diagonal_gaussian_kl(mean * wrong, numbers, 0, 1)
+        with pytest.raises(ValueError, match="mean_p must be finite"):
+            bayes.diagonal_gaussian_kl(mean, numbers, wrong, 1)
+        with pytest.raises(ValueError, match="mean_q must be finite"):
+            bayes.gaussian_kl(mean * wrong, covariance, mean, covariance)
+        with pytest.raises(ValueError, match="mean_p must be finite"):
+            bayes.gaussian_kl(mean, covariance, mean * wrong, covariance)
+    tilted = covariance + torch.ones(3, 3).double().triu(1)  # its lower half is that of covariance
+    with pytest.raises(ValueError, match="covariance_q is not symmetric"):
+        bayes.gaussian_kl(mean, tilted, mean, covariance)
+    with pytest.raises(ValueError, match="covariance_p is not symmetric"):
+        bayes.gaussian_kl(mean, covariance, mean, tilted)
+    rounded = covariance + 1e-9 * torch.ones(3, 3).double().triu(1)
+    assert bayes.gaussian_kl(mean, rounded, mean, rounded).abs() < 1e-12
+
+
 def test_bad_input():
     mean, covariance = gaussian(3, 8)
     with pytest.raises(ValueError, match="covariance_q is not positive definite"):

@@ -114,9 +114,35 @@ def test_bad_input(model):
         bayes.graves_prior(networks.lenet300())
     with pytest.raises(ValueError, match="no layer with a log_alpha"):
         bayes.prune(networks.lenet300())
-    model[3].weight_mu.data[2, 7] = math.nan
-    with pytest.raises(ValueError, match="the weights of '3' contain NaN"):
+
+
+@pytest.mark.parametrize("kind", ["mean_field", "sparse_vd"])
+@pytest.mark.parametrize("parameter", ["weight_mu", "weight_log_sigma2", "bias_mu"])
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_parameters_that_are_not_finite(kind, parameter, number):
+    model = bayes.variational(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), kind)
+    getattr(model[2], parameter).data.view(-1)[1] = number
+    with pytest.raises(ValueError, match=f"layer '2': {parameter} contains NaN or infinity"):
         bayes.graves_prune(model, 0.5)
+
+
+@pytest.mark.parametrize("kind", ["mean_field", "sparse_vd"])
+@pytest.mark.parametrize("threshold", [1e-300, 0.5, 0.9998, 0.9999, 1 - 1e-7])
+def test_lambda_close_to_one_or_to_zero(kind, threshold):
+    # log alpha of the three: far above 8, 7 to 9, far below −8; a KL may be clipped, lambda not
+    model = bayes.variational(nn.Sequential(nn.Linear(6, 1, bias=False)).double(), kind)
+    mu = torch.tensor([[1e-9, 0.012, 0.016, 0.02, 0.5, 100.0]], dtype=torch.float64)
+    model[0].weight_mu.data, model[0].weight_log_sigma2.data = mu, torch.zeros_like(mu)
+    lam = (-mu.square() / 2).exp()
+    assert torch.equal(bayes.graves_prune(model, threshold)[0].weight != 0, lam <= threshold)
+
+
+@pytest.mark.parametrize("kind", ["mean_field", "sparse_vd"])
+def test_a_weight_at_the_threshold_goes(kind):
+    model = bayes.variational(nn.Sequential(nn.Linear(3, 1)), kind)
+    model[0].weight_mu.data = torch.ones(1, 3)
+    model[0].weight_log_sigma2.data = torch.tensor([[2.5, 3.0, 3.5]])  # log alpha, exactly
+    assert bayes.prune(model, 3.0)[0].weight.tolist() == [[1, 0, 0]]
 
 
 # --- on data -------------------------------------------------------------------------------------

@@ -7,13 +7,14 @@ import torch
 from torch import nn
 
 from uecompress import bayes, networks, uncertainty
+from uecompress.bayes.clip_sigma import clip_sigma
 from uecompress.bayes.group_jeffreys import GroupJeffreysConv2d, GroupJeffreysLinear
-from uecompress.bayes.groups import clip_sigma
 from uecompress.bayes.horseshoe import HorseshoeConv2d, HorseshoeLinear
 from uecompress.bayes.standard_normal import standard_normal_kl
 
 LINEAR = [GroupJeffreysLinear, HorseshoeLinear]
 CONV = [GroupJeffreysConv2d, HorseshoeConv2d]
+CLIPPED = GroupJeffreysLinear, GroupJeffreysConv2d
 DRAWS = 200_000
 
 
@@ -244,6 +245,47 @@ def test_clip_sigma():
         clip_sigma(0.1, names=["relu1"])(model, 0.5)
     with pytest.raises(ValueError, match="max_sigma must be positive, not 0"):
         clip_sigma(0)
+
+
+def test_clip_sigma_in_an_ensemble():
+    def member(seed):
+        return networks.replace_layers(networks.lenet5(seed=seed), swap(*CLIPPED))
+
+    def largest_variances(model):
+        layers = [(n, m) for n, m in model.named_modules() if hasattr(m, "weight_log_sigma2")]
+        return {name: layer.weight_log_sigma2.exp().max().item() for name, layer in layers}
+
+    ensemble = networks.Ensemble([member(0), member(1)])
+    for model in (ensemble, nn.Sequential(nn.Identity(), ensemble)):
+        for module in model.modules():
+            if hasattr(module, "weight_log_sigma2"):
+                module.weight_log_sigma2.data.fill_(0)
+        clip_sigma(0.2)(model, 0.5)
+        for name, variance in largest_variances(model).items():
+            assert variance == (pytest.approx(0.04) if name.endswith("linear1") else 1), name
+    # A common input layer is the first one of every member.
+    heads = networks.Ensemble([GroupJeffreysLinear(3, 2, initial_log_sigma2=0.0) for _ in range(2)])
+    model = nn.Sequential(GroupJeffreysLinear(4, 3, initial_log_sigma2=0.0), nn.ReLU(), heads)
+    clip_sigma(0.2)(model, 0.5)
+    assert list(largest_variances(model).values()) == [pytest.approx(0.04), 1, 1]
+
+
+def test_clip_sigma_needs_a_layer_to_clip():
+    for model in (
+        bayes.variational(networks.lenet300(), "sparse_vd"),
+        nn.Sequential(GroupJeffreysConv2d(1, 2, 3)),
+        networks.Ensemble([networks.lenet300()]),
+    ):
+        with pytest.raises(ValueError, match="no fully connected group layer"):
+            clip_sigma(0.2)(model, 0.5)
+    clip_sigma(0.2, names=["0"])(nn.Sequential(GroupJeffreysConv2d(1, 2, 3)), 0.5)
+
+
+@pytest.mark.parametrize("cls", CONV)
+def test_without_biases_they_have_no_moments(cls):
+    layer = cls(1, 2, 3, bias=False)
+    assert layer.bias_mean() is None
+    assert layer.bias_variance() is None
 
 
 @pytest.mark.parametrize("cls", LINEAR + CONV)

@@ -141,6 +141,23 @@ def test_prune_score_does_not_depend_on_who_holds_the_scale():
     assert layer.prune_score().isfinite().all()
 
 
+@pytest.mark.parametrize("layer", [HorseshoeLinear(5, 3), HorseshoeConv2d(2, 5, 3)])
+@torch.no_grad()
+def test_prune_score_is_noise_over_signal_of_the_whole_group(layer):
+    torch.manual_seed(0)
+    layer = layer.double()
+    for parameter in layer.parameters():
+        parameter.add_(torch.randn_like(parameter))
+    mu, sigma2 = layer.weight_mu, layer.weight_log_sigma2.exp()
+    if isinstance(layer, HorseshoeLinear):
+        mu, sigma2 = mu.T, sigma2.T
+    z_mean, z_variance = layer.scale_mean(), layer.scale_variance()
+    for i, score in enumerate(layer.prune_score().tolist()):
+        noise = z_variance[i] * (sigma2[i] + mu[i] ** 2) + sigma2[i] * z_mean[i] ** 2
+        signal = (z_mean[i] * mu[i]) ** 2
+        assert score == pytest.approx(math.log(noise.sum() / signal.sum()), abs=1e-9)
+
+
 @pytest.mark.parametrize("tau_0", [0, -1.0, float("nan"), float("inf")])
 def test_bad_tau_0(tau_0):
     with pytest.raises(ValueError, match="tau_0 must be positive"):

@@ -113,6 +113,62 @@ def test_a_silent_unit_before_a_shift_stays():
     torch.testing.assert_close(small(x), model(x))
 
 
+def padding_with_a_value(channels):
+    pad = networks.ChannelPad2d(1, channels)
+    pad.value.copy_(torch.arange(channels) + 1.0)
+    return pad
+
+
+def shifting(norm):
+    torch.nn.init.constant_(norm.bias, 0.5)
+    return norm
+
+
+@pytest.mark.parametrize(
+    "step", [padding_with_a_value(4), shifting(nn.BatchNorm2d(4)), nn.Sigmoid(), nn.Softplus()]
+)
+def test_a_silent_filter_stays_where_its_zeros_become_other_numbers(step):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), step, nn.Conv2d(4, 2, 3)).double().eval()
+    with torch.no_grad():
+        model[0].weight[1], model[0].bias[1] = 0, 0
+    small = shrink(model)
+    assert shapes(small) == shapes(model)
+    torch.testing.assert_close(small(images()), model(images()), rtol=0, atol=1e-12)
+    with torch.no_grad():
+        model[3].weight[:, 1] = 0  # now nobody listens
+    small = shrink(model)
+    assert shapes(small) == [(3, 1, 3, 3), (2, 3, 3, 3)]
+    torch.testing.assert_close(small(images()), model(images()), rtol=0, atol=1e-12)
+
+
+def test_a_network_with_fused_batch_norms_keeps_its_outputs():
+    torch.manual_seed(0)
+    model = networks.cnn().double().eval()
+    for norm in model.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.running_mean.normal_()
+            norm.weight.data.uniform_(0.5, 1.5)
+    model = networks.fuse_batch_norm(model)
+    assert type(model.conv3_pad) is networks.ChannelPad2d
+    with torch.no_grad():
+        model.conv2.weight[3], model.conv2.bias[3] = 0, 0
+    torch.testing.assert_close(shrink(model)(images()), model(images()), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("step", [nn.LeakyReLU(), nn.Tanh(), nn.Identity()])
+@pytest.mark.parametrize("bias", [-1.0, 1.0])
+def test_a_unit_with_a_bias_is_not_silent(step, bias):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 3), step, nn.Linear(3, 2)).double()
+    with torch.no_grad():
+        model[0].weight[1], model[0].bias[1] = 0, bias
+    small = shrink(model)
+    assert shapes(small) == [(3, 4), (2, 3)]
+    x = torch.randn(5, 4, dtype=torch.float64)
+    torch.testing.assert_close(small(x), model(x))
+
+
 def test_units_tied_by_a_residual_sum_stay():
     model = networks.resnet_small().eval()
     with torch.no_grad():
@@ -150,6 +206,41 @@ def test_pixels_are_dropped_by_a_choice_of_inputs():
     twin.linear1[0] = SelectFeatures(**small.linear1[0].config())
     twin.load_state_dict(small.state_dict())
     assert torch.equal(twin(images()), small(images()))
+
+
+def test_a_shrunken_network_shrinks_again_to_one_choice_of_inputs():
+    model = networks.lenet300().double()
+    keep = torch.arange(784) % 3 == 0
+    with torch.no_grad():
+        model.linear1.weight[:, ~keep] = 0
+    small = shrink(model)
+    again = shrink(small)
+    assert str(again) == str(small)
+    assert all(torch.equal(small.state_dict()[k], v) for k, v in again.state_dict().items())
+    with torch.no_grad():
+        small.linear1[1].weight[:, :100] = 0  # as fine-tuning or rounding might
+    again = shrink(small)
+    assert again.linear1[1].weight.shape == (300, 162)
+    assert again.linear1[0].keep.nonzero().flatten().tolist() == list(range(300, 784, 3))
+    assert small.linear1[0].keep.sum() == 262
+    torch.testing.assert_close(again(images()), small(images()))
+
+    with torch.no_grad():
+        small.linear1[1].weight.zero_()
+    nothing = shrink(small)
+    assert str(shrink(nothing)) == str(nothing)
+    torch.testing.assert_close(nothing(images()), small(images()))
+
+
+def test_a_choice_of_inputs_takes_any_number_of_dimensions():
+    model = nn.Sequential(nn.Linear(6, 3)).double()
+    with torch.no_grad():
+        model[0].weight[:, 2] = 0
+    small = shrink(model)
+    assert shapes(small) == [(3, 5)]
+    for shape in [(6,), (2, 6), (2, 4, 6), (2, 6, 6, 6)]:
+        x = torch.rand(shape, dtype=torch.float64)
+        torch.testing.assert_close(small(x), model(x))
 
 
 @pytest.mark.parametrize("make", [networks.lenet300, networks.lenet5])
@@ -206,3 +297,17 @@ def test_other_layers_are_left_alone():
         model.linear2.z_mu[3] = torch.nan
     with pytest.raises(ValueError, match="a score of 'linear2'"):
         prune_groups(model, 0.0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("parameter", ["weight_mu", "weight_log_sigma2", "bias_mu"])
+@pytest.mark.parametrize("threshold", [3.0, {"linear1": 3.0}, {}])
+def test_parameters_that_are_not_numbers(kind, parameter, threshold):
+    model = grouped(networks.lenet300(), kind)
+    with torch.no_grad():
+        getattr(model.linear2, parameter).view(-1)[0] = torch.nan
+    with pytest.raises(ValueError, match="'linear2'"):
+        prune_groups(model, threshold)
+    if threshold == {}:
+        with pytest.raises(ValueError, match=f"layer 'linear2': {parameter} contains NaN"):
+            prune_groups(model, threshold)

@@ -8,6 +8,7 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
 
 from uecompress import bayes, networks, uncertainty
+from uecompress.bayes.variational import METHODS
 
 CONV = {"stride": 2, "padding": (1, 0), "dilation": (1, 2), "groups": 2}
 
@@ -73,6 +74,13 @@ def test_kl_vanishes_at_the_prior_only(linear):
     assert linear.kl().item() == pytest.approx(0.1**2 / (2 * 0.5**2), rel=1e-3)
 
 
+def test_log_alpha_is_exact_near_zero(linear):
+    linear.weight_mu.data[0, :3] = torch.tensor([1e-6, -3.0, 0.0])
+    linear.weight_log_sigma2.data[0, :3] = -2.0
+    expected = [-2 - 2 * math.log(1e-6), -2 - 2 * math.log(3), math.inf]
+    assert linear.log_alpha[0, :3].tolist() == pytest.approx(expected, rel=1e-6)
+
+
 # --- forward -------------------------------------------------------------------------------------
 
 
@@ -131,6 +139,17 @@ def test_black_images_without_bias_have_a_gradient():
     layer = bayes.MeanFieldLinear(6, 4, bias=False).train()
     layer(torch.zeros(2, 6)).sum().backward()
     assert all(p.grad.isfinite().all() for p in layer.parameters())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_black_images_have_a_gradient_under_float16_autocast(method):
+    model = bayes.variational(nn.Linear(6, 4, bias=False), method).train()
+    with torch.autocast("cpu", torch.float16):
+        y = model(torch.zeros(2, 6))
+        loss = y.float().sum() + model.kl()
+    assert y.dtype == torch.float16
+    loss.backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
 
 # --- from and to ordinary networks ---------------------------------------------------------------
@@ -226,10 +245,13 @@ def test_bad_input():
     for wrong in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(ValueError, match="prior_sigma must be positive"):
             bayes.MeanFieldLinear(3, 2, prior_sigma=wrong)
-    for kind in (bayes.MeanFieldLinear, bayes.SparseVDLinear):
-        for wrong in (-math.inf, math.nan):  # a variance of 0, or none
-            with pytest.raises(ValueError, match="initial_log_sigma2 must be finite"):
-                kind(3, 2, initial_log_sigma2=wrong)
+    for method in METHODS:
+        for wrong in (-math.inf, -1e6, -110, 89, 200, math.inf, math.nan):
+            with pytest.raises(ValueError, match="layer 'linear1': initial_log_sigma2 must be fin"):
+                bayes.variational(networks.lenet300(), method, initial_log_sigma2=wrong)
+        # float32 holds e⁻¹⁰⁰ and e⁸⁸.
+        for extreme in (-100, 88):
+            bayes.variational(networks.lenet300(), method, initial_log_sigma2=extreme)
     reflecting = nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect")
     with pytest.raises(ValueError, match="padding_mode 'reflect'"):
         bayes.MeanFieldConv2d.from_conv2d(reflecting)

@@ -240,6 +240,31 @@ def test_fine_tuning_keeps_the_zeros(trained):
     assert not torch.equal(tuned[1].weight, pruned[1].weight)
 
 
+def test_zeros_are_held_in_the_network_that_has_them():
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    model[0].weight.data[:, 1] = 0
+    model[2].weight.data[0, 0] = 0
+    small = bayes.shrink(model)  # a choice of three inputs, and a smaller layer '0.1'
+    after_step = bayes.hold_zeros(small)
+    with torch.no_grad():
+        small[2].weight.fill_(1)
+        after_step(small, 0.5)
+        assert small[2].weight.tolist() == [[0, 1, 1], [1, 1, 1]]
+        with pytest.raises(ValueError, match=r"'0\.1' is not a layer of the network whose zeros"):
+            bayes.hold_zeros(model)(small, 0.5)
+        with pytest.raises(ValueError, match="'0' is not a layer of the network whose zeros"):
+            bayes.hold_zeros(nn.Sequential(nn.Linear(4, 2)))(nn.Sequential(nn.Linear(4, 3)), 0.5)
+
+
+@pytest.mark.parametrize("kind", ["mean_field", "sparse_vd", "group_jeffreys", "vnq"])
+def test_posteriors_are_no_weights_to_count(kind):
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    assert bayes.nonzero_weights(model) == 18
+    model[2] = bayes.variational(model[2], kind)
+    with pytest.raises(ValueError, match="'2' is a variational layer"):
+        bayes.nonzero_weights(model)
+
+
 def test_wrong_versions_fail(trained):
     right = bayes.nonzero_weights(bayes.prune(trained))
     # KL divided by the batch, not by N: it outweighs the data.

@@ -1,5 +1,6 @@
 """Variational networks, and what they become, as files."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -22,6 +23,19 @@ def test_the_posterior_is_stored_and_draws_the_same(method, tmp_path):
         before, after = (uncertainty.predict(m, images(), samples=samples) for m in (model, loaded))
         assert torch.equal(before, after)
     assert torch.equal(bayes.kl(model), bayes.kl(loaded))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_numpy_settings_are_stored(method, tmp_path):
+    settings = {"initial_log_sigma2": np.float64(-7.5)}
+    settings |= {"mean_field": {"prior_sigma": np.float64(0.5)},
+                 "group_horseshoe": {"tau_0": np.float32(0.25)},
+                 "vnq": {"a": np.float64(0.5)}}.get(method, {})  # fmt: skip
+    model = bayes.variational(networks.lenet5(), method, **settings)
+    storage.save(model, tmp_path / "posterior")
+    loaded = storage.load(tmp_path / "posterior")
+    assert settings.items() <= loaded.conv1.config().items()
+    assert settings.items() <= loaded.linear1.config().items()
 
 
 def test_a_shrunken_network_is_stored_with_its_selection_of_pixels(tmp_path):

@@ -7,15 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from uecompress import networks, training
+from uecompress import bayes, networks, training, uncertainty
 from uecompress.bayes.log_uniform import exact_log_uniform_kl, log_uniform_kl
+from uecompress.bayes.quantize import quantize
 from uecompress.bayes.quantizing_prior import multi_spike_kl
-from uecompress.bayes.vnq import (
-    VNQConv2d,
-    VNQLinear,
-    clip_vnq,
-    quantize,
-)
+from uecompress.bayes.vnq import VNQConv2d, VNQLinear, clip_vnq
 
 MEAN_LOG = -(np.euler_gamma + math.log(2)) / 2  # E log|ε| for ε ~ N(0, 1)
 
@@ -133,16 +129,26 @@ def check(layer, names, inputs, x):
 
 
 @torch.no_grad()
-def test_local_reparametrization_has_the_moments_of_drawn_weights():
+@pytest.mark.parametrize("conv", [False, True])
+def test_local_reparametrization_has_the_moments_of_drawn_weights(conv):
     torch.manual_seed(0)
-    layer = VNQLinear(3, 2).double().train()
-    layer.weight_log_sigma2.copy_(torch.randn(2, 3) - 2)
-    x = torch.tensor([1.0, -0.5, 2.0], dtype=torch.float64)
-    y = layer(x.expand(200_000, 3))
+    n = 100_000
+    layer = VNQConv2d(2, 2, 2, padding=1, stride=2) if conv else VNQLinear(3, 2)
+    layer = layer.double().train()
+    layer.weight_log_sigma2.copy_(torch.randn_like(layer.weight_log_sigma2) - 2)
     sigma = (0.5 * layer.weight_log_sigma2).exp()
-    drawn = (layer.weight_mu + sigma * torch.randn(200_000, 2, 3).double()) @ x + layer.bias_mu
-    torch.testing.assert_close(y.mean(dim=0), drawn.mean(dim=0), atol=0.02, rtol=0)
-    torch.testing.assert_close(y.var(dim=0), drawn.var(dim=0), rtol=0.02, atol=0)
+    weight = layer.weight_mu + sigma * torch.randn(n, *sigma.shape).double()
+    if conv:
+        x = 2 * torch.randn(2, 3, 3).double()
+        patches = nn.functional.unfold(x[None], 2, padding=1, stride=2)[0]  # (8, positions)
+        drawn = weight.flatten(2) @ patches + layer.bias_mu[:, None]  # (n, filters, positions)
+    else:
+        x = torch.tensor([1.0, -0.5, 2.0], dtype=torch.float64)
+        drawn = weight @ x + layer.bias_mu
+    y = layer(x.expand(n, *x.shape)).reshape(drawn.shape)
+    gap = (y.mean(dim=0) - drawn.mean(dim=0)) / (2 * drawn.var(dim=0) / n).sqrt()
+    assert gap.abs().max() < 5
+    torch.testing.assert_close(y.var(dim=0), drawn.var(dim=0), rtol=0.03, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -206,9 +212,39 @@ def test_quantize():
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
 
 
+@torch.no_grad()
+def test_a_weight_at_the_threshold_goes():
+    layer = VNQLinear(3, 1, a=1.0)
+    layer.weight_mu.fill_(1)
+    layer.weight_log_sigma2.copy_(torch.tensor([[1.5, 2.0, 2.5]]))  # log alpha, in float32
+    torch.testing.assert_close(quantize(layer, 2.0).weight, torch.tensor([[1.0, 0, 0]]))
+
+
+def test_without_weights_a_network_predicts_by_its_biases():
+    model = networks.lenet5()
+    empty = quantize(bayes.variational(model, "vnq"), -math.inf)
+    assert bayes.nonzero_weights(empty) == 0
+    x = torch.rand(3, 1, 28, 28)
+    expected = model.linear2.bias.detach().double().log_softmax(dim=0).expand(1, 3, 10)
+    for network in (empty, bayes.shrink(empty)):
+        torch.testing.assert_close(uncertainty.predict(network, x), expected)
+
+
+@pytest.mark.parametrize("parameter", ["weight_mu", "weight_log_sigma2", "bias_mu", "hundred_a"])
+@pytest.mark.parametrize("threshold", [3.0, math.inf, -math.inf])
+def test_parameters_that_are_not_numbers(parameter, threshold):
+    model = nn.Sequential(VNQLinear(4, 3), nn.ReLU(), VNQLinear(3, 2))
+    getattr(model[2], parameter).data.view(-1)[0] = torch.nan
+    with pytest.raises(ValueError, match=f"layer '2': {parameter} contains NaN"):
+        quantize(model, threshold)
+
+
 def test_bad_input():
-    with pytest.raises(ValueError, match="a must be positive"):
-        VNQLinear(3, 2, a=0)
+    with pytest.raises(ValueError, match="no VNQ layer"):
+        clip_vnq(bayes.variational(networks.lenet300(), "sparse_vd"))
+    for a in (0, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="a must be positive"):
+            VNQLinear(3, 2, a=a)
     with pytest.raises(ValueError, match="no VNQ layer"):
         quantize(nn.Linear(3, 2))
     with pytest.raises(ValueError, match="not NaN"):

@@ -9,6 +9,7 @@ from uecompress.bayes.bits import (
     mantissa_bits,
     round_to_precision,
 )
+from uecompress.bayes.clip_sigma import clip_sigma
 from uecompress.bayes.clusters import cluster_weights, maximum_compression
 from uecompress.bayes.description_length import DescriptionLength, description_length
 from uecompress.bayes.elbo import elbo_loss, kl
@@ -16,7 +17,6 @@ from uecompress.bayes.evidence import linear_posterior, log_evidence, maximize_e
 from uecompress.bayes.gaussian import diagonal_gaussian_kl, draw, gaussian_kl
 from uecompress.bayes.graves import graves_prior, graves_prune, log_alpha_of
 from uecompress.bayes.group_jeffreys import GroupJeffreysConv2d, GroupJeffreysLinear
-from uecompress.bayes.groups import clip_sigma
 from uecompress.bayes.horseshoe import (
     HorseshoeConv2d,
     HorseshoeLinear,
@@ -32,11 +32,12 @@ from uecompress.bayes.log_uniform import (
 from uecompress.bayes.masks import SelectFeatures, group_scores, prune_groups, shrink
 from uecompress.bayes.mean_field import MeanFieldConv2d, MeanFieldLinear
 from uecompress.bayes.prune import hold_zeros, nonzero_weights, prune
+from uecompress.bayes.quantize import quantize
 from uecompress.bayes.quantizing_prior import multi_spike_kl
 from uecompress.bayes.sparse_vd import SparseVDConv2d, SparseVDLinear
 from uecompress.bayes.standard_normal import standard_normal_kl
 from uecompress.bayes.variational import deterministic_layers, variational
-from uecompress.bayes.vnq import VNQConv2d, VNQLinear, clip_vnq, quantize
+from uecompress.bayes.vnq import VNQConv2d, VNQLinear, clip_vnq
 
 __all__ = [
     "BitPrecision",

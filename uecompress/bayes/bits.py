@@ -82,12 +82,21 @@ def round_to_precision(pruned, precision):
     """A copy whose weights are multiples of 2⁻ᵗ for the t mantissa bits of their layer.
 
     This is the rounding of the authors' code, which is a fixed-point one. Biases, which it leaves
-    alone, are rounded to half precision.
+    alone, are rounded to half precision, unless one is too large for it.
 
     Args:
         pruned: an ordinary network; it is not changed.
-        precision: what :func:`bit_precision` returned for it.
+        precision: what :func:`bit_precision` returned for it; layers that it does not name are
+            copied.
+
+    Raises:
+        ValueError: a name that is not a layer's (:func:`shrink` changes some of them), weights or
+            biases that are not finite.
     """
+    known = [name for name, _ in linear_and_conv_layers(pruned)]
+    for name in precision:
+        if name not in known:
+            raise ValueError(f"{name!r} is not a layer of it; there are {', '.join(known)}")
 
     def function(name, layer):
         step = 2.0 ** -precision[name].mantissa
@@ -111,7 +120,7 @@ def fixed_point(model, pruned, step=1.0):
 
     Raises:
         ValueError: ``step`` not positive, networks that do not correspond, a variance that is not
-            positive.
+            positive, weights or biases that are not finite.
     """
     if not 0 < step < math.inf:
         raise ValueError(f"step must be positive and finite, not {step}")

@@ -1,6 +1,7 @@
 """Weights that share values: k-means clusters, the lecture's "maximum compression"."""
 
 import copy
+import math
 
 import torch
 from sklearn.cluster import KMeans
@@ -13,24 +14,24 @@ def cluster_weights(pruned, clusters=32):
     """A copy in which each layer's non-zero weights are the centres of k-means clusters.
 
     The centres start evenly spaced from the smallest to the largest weight, as in Han et al.
-    (2016). Zeros stay zeros; biases are rounded to half precision.
+    (2016). Zeros stay zeros; biases are rounded to half precision, unless one is too large for it.
+    Parametrized weights and biases stay as they are.
 
     Args:
         pruned: an ordinary network; it is not changed.
         clusters: number of centres, at least 1. Layers with fewer distinct weights keep them.
 
     Raises:
-        ValueError: ``clusters`` below 1, no Linear or Conv2d layer, weights that are not finite.
+        ValueError: ``clusters`` not a whole number of at least 1, no Linear or Conv2d layer,
+            weights or biases that are not finite.
     """
-    if clusters != int(clusters) or clusters < 1:
+    if not 1 <= clusters < math.inf or clusters != int(clusters):
         raise ValueError(f"clusters must be a whole number of at least 1, not {clusters}")
     layers = dict(linear_and_conv_layers(pruned))
     if not layers:
         raise ValueError("the network has no Linear or Conv2d layer")
 
     def function(name, layer):
-        if not torch.isfinite(layer.weight).all():
-            raise ValueError(f"the weight of {name!r} contains NaN or infinity")
         return {"weight": to_centres(layer.weight, clusters), "bias": half(layer.bias)}
 
     return with_new_values(pruned, layers, function)
@@ -41,14 +42,20 @@ def maximum_compression(pruned, clusters=32):
 
     Args:
         pruned: the ordinary network that pruning made; it is not changed.
-        clusters: number of values a layer's non-zero weights take.
+        clusters: number of values a layer's non-zero weights take, parametrized ones apart.
+
+    Raises:
+        ValueError: as in :func:`cluster_weights`.
     """
     return shrink(cluster_weights(pruned, clusters))
 
 
 def half(bias):
-    """The bias, if any, as half precision can hold it."""
-    return None if bias is None else bias.half().to(bias.dtype)
+    """The bias, if any, as half precision can hold it; as it is where that ends, beyond 65504."""
+    if bias is None:
+        return None
+    rounded = bias.half().to(bias.dtype)
+    return rounded if torch.isfinite(rounded).all() else bias
 
 
 def to_centres(weight, clusters):
@@ -68,11 +75,22 @@ def to_centres(weight, clusters):
 
 @torch.no_grad()
 def with_new_values(network, names, function):
-    """A copy in which the tensors of these layers are what ``function(name, layer)`` gives."""
+    """A copy in which the tensors of these layers are what ``function(name, layer)`` gives.
+
+    Tensors that are computed from others, by a parametrization or a mask, stay as they are.
+
+    Raises:
+        ValueError: a weight or bias of these layers that is not finite.
+    """
     result = copy.deepcopy(network)
     for name, layer in linear_and_conv_layers(result):
-        if name in names:
-            for tensor_name, values in function(name, layer).items():
-                if values is not None:
-                    getattr(layer, tensor_name).copy_(values)
+        if name not in names:
+            continue
+        for kind in ("weight", "bias"):
+            values = getattr(layer, kind)
+            if values is not None and not torch.isfinite(values).all():
+                raise ValueError(f"the {kind} of {name!r} contains NaN or infinity")
+        for kind, values in function(name, layer).items():
+            if values is not None and kind in layer._parameters:
+                layer._parameters[kind].copy_(values)
     return result

@@ -1,6 +1,7 @@
 """Between an ordinary Linear or Conv2d layer and a variational one, in both directions."""
 
 import math
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -21,11 +22,17 @@ def initial_variances(mu, log_sigma2):
     """A parameter of the shape of ``mu`` that holds equal log variances; None for None.
 
     Raises:
-        ValueError: a log variance that is not finite, so that the variance is not positive.
+        ValueError: a log variance that is not finite, or whose variance is 0 or infinite in the
+            dtype of ``mu``.
     """
-    if not math.isfinite(log_sigma2):
-        raise ValueError(f"initial_log_sigma2 must be finite, not {log_sigma2}")
-    return None if mu is None else nn.Parameter(torch.full_like(mu, log_sigma2))
+    if mu is None:
+        return None
+    if not 0 < torch.tensor(log_sigma2, dtype=mu.dtype, device="cpu").exp() < math.inf:
+        raise ValueError(
+            f"initial_log_sigma2 must be finite, and its variance neither 0 nor infinite in "
+            f"{mu.dtype}, but it is {log_sigma2}"
+        )
+    return nn.Parameter(torch.full_like(mu, log_sigma2))
 
 
 def copy_weights(plain, make):
@@ -48,7 +55,14 @@ def copy_weights(plain, make):
 
 
 def plain_layer(layer, weight):
-    """The ordinary layer with ``weight`` and the biases' means of a variational one."""
+    """The ordinary layer with ``weight`` and the biases' means of a variational one.
+
+    Raises:
+        ValueError: ``weight`` or a parameter of ``layer`` that is not finite.
+    """
+    for name, values in [*layer.named_parameters(), ("weight", weight)]:
+        if not torch.isfinite(values).all():
+            raise ValueError(f"{name} contains NaN or infinity")
     bias = layer.bias_mu is not None
     if weight.ndim == 2:
         sizes = layer.in_features, layer.out_features
@@ -64,3 +78,12 @@ def plain_layer(layer, weight):
         if bias:
             plain.bias.copy_(layer.bias_mu)
     return plain
+
+
+@contextmanager
+def naming(name):
+    """Make each error say which layer it is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"layer {name!r}: {error}") from None

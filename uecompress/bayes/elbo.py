@@ -42,7 +42,8 @@ def elbo_loss(num_examples, warm_up=None):
     weight = warm_up_weight(warm_up)
 
     def loss(model, x, y, progress):
-        members = len(model.members) if isinstance(model, Ensemble) else 1
+        ensembles = [module for module in model.modules() if isinstance(module, Ensemble)]
+        members = len(ensembles[0].members) if ensembles else 1
         misfit = cross_entropy(model, x, y, progress)
         return misfit + weight(progress) * kl(model) / (members * num_examples)
 

@@ -65,7 +65,7 @@ def maximize_evidence(features, y, *, iterations=10_000, tolerance=1e-10):
     Args:
         features: Φ (N, D).
         y: targets (N,).
-        iterations: give up after so many.
+        iterations: give up after so many, at least 1.
         tolerance: stop when neither precision changes by a larger share.
 
     Returns:
@@ -73,11 +73,17 @@ def maximize_evidence(features, y, *, iterations=10_000, tolerance=1e-10):
 
     Raises:
         ValueError: as in :func:`linear_posterior`; data that the features explain exactly or not
-            at all, for which a precision grows without limit; no convergence.
+            at all, for which a precision grows without limit; no convergence; ``iterations``
+            below 1.
     """
+    if not iterations >= 1:
+        raise ValueError(f"iterations must be at least 1, not {iterations}")
     features, y = check_regression(features, y, 1.0, 1.0)
+    # In units in which both have mean square 1 the limit of 1e12 is the same for all data.
+    unit, unit_y = (max(a.square().mean().sqrt().item(), 1e-150) for a in (features, y))
+    features, y = features / unit, y / unit_y
     eigenvalues = torch.linalg.eigvalsh(features.T @ features).clamp_min(0)
-    alpha, beta = 1.0, 1.0 / max(y.var(correction=0).item(), 1e-300)
+    alpha, beta = 1.0, 1.0
     for _ in range(iterations):
         mean, _ = linear_posterior(features, y, prior_precision=alpha, noise_precision=beta)
         well_determined = (beta * eigenvalues / (alpha + beta * eigenvalues)).sum()  # γ, (3.91)
@@ -89,7 +95,7 @@ def maximize_evidence(features, y, *, iterations=10_000, tolerance=1e-10):
         change = max(abs(new_alpha / alpha - 1), abs(new_beta / beta - 1))
         alpha, beta = new_alpha, new_beta
         if change < tolerance:
-            return alpha, beta
+            return alpha * (unit / unit_y) ** 2, beta / unit_y**2
     raise ValueError(f"no convergence in {iterations} iterations, the last change was {change:.1e}")
 
 

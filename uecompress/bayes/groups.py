@@ -10,14 +10,12 @@ cancels between the two: whatever z is, the weights' KL is that to a standard no
 (eq. 8), and ``weight_mu`` and ``weight_log_sigma2`` are the numbers of w̃.
 """
 
-import math
-
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from uecompress.bayes.convert import copy_weights, geometry_of, initial_variances, plain_layer
-from uecompress.bayes.gaussian import draw
+from uecompress.bayes.gaussian import draw, draw_weights
 from uecompress.bayes.standard_normal import standard_normal_kl
 
 
@@ -47,7 +45,8 @@ class GroupLayer(nn.Module):
 
     def set_posterior(self, plain, groups, initial_log_sigma2, settings):
         """Take the means of ``plain``, equal log variances, and scales around 1."""
-        self.initial_log_sigma2, self.settings = initial_log_sigma2, settings
+        self.initial_log_sigma2 = float(initial_log_sigma2)
+        self.settings = {name: float(value) for name, value in settings.items()}
         for name, mu in {"weight": plain.weight, "bias": plain.bias}.items():
             self.register_parameter(f"{name}_mu", mu)
             log_sigma2 = initial_variances(mu, initial_log_sigma2)
@@ -77,7 +76,7 @@ class GroupLinear(GroupLayer):
         """Outputs (N, out_features) for ``x`` (N, in_features)."""
         if not (self.training or self.sampling):
             return F.linear(x, self.weight_mean(), self.bias_mu)
-        x = x * self.draw_scales(len(x))  # every example has scales of its own
+        x = x * self.draw_scales(x[..., 0].numel()).view_as(x)  # every row has scales of its own
         bias_variance = None if self.bias_mu is None else self.bias_log_sigma2.exp()
         variance = F.linear(x * x, self.weight_log_sigma2.exp(), bias_variance)
         return draw(F.linear(x, self.weight_mu, self.bias_mu), variance)
@@ -116,7 +115,9 @@ class GroupLinear(GroupLayer):
 class GroupConv2d(GroupLayer):
     """A Conv2d layer with a scale for each filter.
 
-    The scale of a filter multiplies its bias too, so that a filter without scale is silent.
+    The scale of a filter multiplies its bias too, so that a filter without scale is silent. In
+    training every output position has draws of w̃ of its own (the covariance of the positions is
+    neglected); while ``sampling`` the layer draws w̃, once for each pass.
     """
 
     def __init__(
@@ -152,11 +153,15 @@ class GroupConv2d(GroupLayer):
         """Outputs (N, out_channels, H', W') for ``x`` (N, in_channels, H, W)."""
         if not (self.training or self.sampling):
             return F.conv2d(x, self.weight_mean(), self.bias_mean(), **self.geometry)
+        z = self.draw_scales(len(x))[:, :, None, None]  # (N, filters) -> (N, filters, 1, 1)
+        if self.sampling:
+            weight = draw_weights(self.weight_mu, self.weight_log_sigma2)
+            bias = draw_weights(self.bias_mu, self.bias_log_sigma2)
+            return F.conv2d(x, weight, bias, **self.geometry) * z
         mean = F.conv2d(x, self.weight_mu, self.bias_mu, **self.geometry)
         bias_variance = None if self.bias_mu is None else self.bias_log_sigma2.exp()
         sigma2 = self.weight_log_sigma2.exp()
         variance = F.conv2d(x * x, sigma2, bias_variance, **self.geometry)
-        z = self.draw_scales(len(x))[:, :, None, None]  # (N, filters) -> (N, filters, 1, 1)
         return draw(mean, variance) * z
 
     @torch.no_grad()
@@ -187,7 +192,9 @@ class GroupConv2d(GroupLayer):
         return None if self.bias_mu is None else self.scale_mean() * self.bias_mu
 
     def bias_variance(self):
-        """The marginal posterior variances of the biases (eq. 11)."""
+        """The marginal posterior variances of the biases (eq. 11); None without biases."""
+        if self.bias_mu is None:
+            return None
         scales = self.scale_mean(), self.scale_variance()
         return product_variance(*scales, self.bias_mu, self.bias_log_sigma2.exp())
 
@@ -207,40 +214,3 @@ class GroupConv2d(GroupLayer):
 def product_variance(z_mean, z_variance, mu, sigma2):
     """The variance of z · w̃ for independent factors."""
     return z_variance * (sigma2 + mu.square()) + sigma2 * z_mean.square()
-
-
-def clip_sigma(max_sigma=0.2, names=None):
-    """An ``after_step`` that keeps the posterior standard deviations of weights and biases small.
-
-    Without it the input layer, which has the most weights to gain, becomes noise before anything
-    is learned. As in the authors' code, the standard deviation of w̃ stays below 0.2 in the first
-    fully connected layer and is free elsewhere.
-
-    Args:
-        max_sigma: the largest standard deviation, positive.
-        names: dotted names of the layers; None for the first fully connected group layer.
-
-    Returns:
-        ``after_step(model, progress)`` for :func:`training.fit <uecompress.training.fit>`.
-
-    Raises:
-        ValueError: ``max_sigma`` is not positive; at the first step, a name that is not a group
-            layer's.
-    """
-    if not max_sigma > 0:
-        raise ValueError(f"max_sigma must be positive, not {max_sigma}")
-    largest = 2 * math.log(max_sigma)
-
-    def after_step(model, progress):
-        layers = {n: m for n, m in model.named_modules() if isinstance(m, GroupLayer)}
-        chosen = names
-        if chosen is None:
-            chosen = [n for n, m in layers.items() if isinstance(m, GroupLinear)][:1]
-        for name in chosen:
-            if name not in layers:
-                raise ValueError(f"{name!r} is not a group layer; there are {', '.join(layers)}")
-            for parameter in ("weight_log_sigma2", "bias_log_sigma2"):
-                if getattr(layers[name], parameter) is not None:
-                    getattr(layers[name], parameter).data.clamp_(max=largest)
-
-    return after_step

@@ -28,9 +28,8 @@ class HorseshoeScales:
         s_a starts at the scale of its prior, τ₀², and s_b, whose prior has the heavy tail, at
         1 / τ₀². So s is about 1; starting s_a there would cost 1 / τ₀² nats.
         """
-        if not 0 < tau_0 < math.inf:
-            raise ValueError(f"tau_0 must be positive and finite, not {tau_0}")
-        self.tau_0 = tau_0
+        check_positive(tau_0=tau_0)
+        self.tau_0 = float(tau_0)
         for name, size in {"s_a": (), "s_b": (), "alpha": (groups,), "beta": (groups,)}.items():
             setattr(self, f"{name}_mu", nn.Parameter(torch.zeros(size)))
             setattr(self, f"{name}_log_sigma2", nn.Parameter(torch.full(size, -9.0)))
@@ -135,7 +134,11 @@ def log_normal_gamma_kl(mu, log_sigma2, shape, scale):
     """KL(LN(μ, σ²) ‖ Gamma(shape a, scale b)) in nats, of every entry.
 
     a log b + log Γ(a) − a μ + exp(μ + σ²/2) / b − ½ (log 2πσ² + 1).
+
+    Raises:
+        ValueError: ``shape`` or ``scale`` is not positive.
     """
+    check_positive(shape=shape, scale=scale)
     energy = (mu + 0.5 * log_sigma2.exp() - math.log(scale)).exp()
     constant = shape * math.log(scale) + math.lgamma(shape)
     return constant - shape * mu + energy - log_normal_entropy(log_sigma2)
@@ -145,10 +148,21 @@ def log_normal_inverse_gamma_kl(mu, log_sigma2, shape, scale):
     """KL(LN(μ, σ²) ‖ inverse Gamma(shape a, scale b)) in nats, of every entry.
 
     −a log b + log Γ(a) + a μ + b exp(−μ + σ²/2) − ½ (log 2πσ² + 1).
+
+    Raises:
+        ValueError: ``shape`` or ``scale`` is not positive.
     """
+    check_positive(shape=shape, scale=scale)
     energy = scale * (0.5 * log_sigma2.exp() - mu).exp()
     constant = math.lgamma(shape) - shape * math.log(scale)
     return constant + shape * mu + energy - log_normal_entropy(log_sigma2)
+
+
+def check_positive(**numbers):
+    """An error that names the first number that is not positive and finite."""
+    for name, number in numbers.items():
+        if not 0 < number < math.inf:
+            raise ValueError(f"{name} must be positive and finite, not {number}")
 
 
 def log_normal_entropy(log_sigma2):

@@ -15,7 +15,8 @@ def laplace(log_joint, mode):
 
     ln p(D) ≈ ln p(D, w*) + (d/2) ln 2π − ½ ln det H, where H is the Hessian of −ln p(D, w) at the
     mode w* (MacKay, eq. 27.6). It is exact when the posterior is Gaussian. H is computed in full,
-    so d should be at most a few hundred.
+    so d should be at most a few hundred. It is the curvature at ``mode``: where that changes fast,
+    a mode from a coarse grid passes the test below and its ln det H is off. Optimize to the end.
 
     Args:
         log_joint: ln p(D, w) as a function from w (d,) to a scalar, made of torch operations.
@@ -31,7 +32,7 @@ def laplace(log_joint, mode):
     mode = mode.detach()
     if mode.ndim != 1 or not len(mode):
         raise ValueError(f"mode must be a vector (d,), not of shape {tuple(mode.shape)}")
-    hessian = -torch.func.hessian(log_joint)(mode)  # (d, d)
+    hessian = -torch.func.jacrev(torch.func.grad(log_joint))(mode)  # (d, d)
     root = cholesky(hessian, "the Hessian of -log_joint at mode")
     slope = torch.func.grad(log_joint)(mode)
     gain = torch.linalg.solve_triangular(root, slope[:, None], upper=False).square().sum() / 2

@@ -10,7 +10,6 @@ import math
 import torch
 from scipy.special import digamma
 from scipy.stats import poisson
-from torch.autograd.function import once_differentiable
 
 K1, K2, K3 = 0.63576, 1.87320, 1.48695  # Molchanov et al. 2017, eq. 14
 C1, C2, C3 = 1.16145124, -1.50204118, 0.58629921  # Kingma et al. 2015, Appendix C
@@ -28,27 +27,36 @@ def log_uniform_kl(log_alpha):
     Returns:
         The KL of every entry.
     """
-    return LogUniformKL.apply(log_alpha)
+    return LogUniformKL.apply(log_alpha, *sigmoids(log_alpha.detach()))
 
 
 class LogUniformKL(torch.autograd.Function):
     """The formula of :func:`log_uniform_kl` with its derivative, which shares both sigmoids."""
 
     @staticmethod
-    def forward(ctx, log_alpha):
+    def forward(log_alpha, gate, share):
         """The KL of every entry."""
-        gate = torch.mul(log_alpha, -K3).sub_(K2).sigmoid_()  # 1 − sigmoid(k₂ + k₃ log alpha)
-        share = torch.sigmoid(log_alpha)  # alpha / (1 + alpha)
-        ctx.save_for_backward(gate, share)
         return torch.log(share).mul_(-0.5).add_(gate, alpha=K1)
 
     @staticmethod
-    @once_differentiable
+    def setup_context(ctx, inputs, output):
+        """Keep the inputs."""
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
     def backward(ctx, gradient):
         """−k₁ k₃ gate (1 − gate) − ½ (1 − share), times the gradient from above."""
-        gate, share = ctx.saved_tensors
+        log_alpha, gate, share = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative is wanted
+            gate, share = sigmoids(log_alpha)
         slope = torch.addcmul(gate, gate, gate, value=-1).mul_(-K1 * K3)
-        return slope.add_(share, alpha=0.5).sub_(0.5).mul_(gradient)
+        slope.add_(share, alpha=0.5).sub_(0.5)
+        return slope * gradient if torch.is_grad_enabled() else slope.mul_(gradient), None, None
+
+
+def sigmoids(log_alpha):
+    """1 − sigmoid(k₂ + k₃ log alpha), the gate, and alpha / (1 + alpha), the share of noise."""
+    return torch.mul(log_alpha, -K3).sub_(K2).sigmoid_(), torch.sigmoid(log_alpha)
 
 
 def exact_log_uniform_kl(log_alpha):

@@ -5,14 +5,15 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from uecompress.bayes.convert import naming
 from uecompress.bayes.groups import GroupLayer
-from uecompress.networks import ChannelPad2d, keep_units, replace_layers
+from uecompress.networks import keep_units, replace_layers
 from uecompress.networks.tree import chains, is_plain
 
-# Modules whose output is zero where their input is.
+# Modules whose output is zero where their input is. A ChannelPad2d adds a border that is not.
 KEEP_ZERO = (nn.Identity, nn.Dropout, nn.Dropout2d, nn.Flatten, nn.ReLU, nn.ReLU6, nn.LeakyReLU)
 KEEP_ZERO += (nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.MaxPool2d, nn.AvgPool2d, nn.ZeroPad2d)
-KEEP_ZERO += (nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d, ChannelPad2d)
+KEEP_ZERO += (nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d)
 
 
 def group_scores(model):
@@ -52,7 +53,8 @@ def prune_groups(model, threshold):
 
     Raises:
         ValueError: no group layer, a name that is none, a score or threshold that is not a number,
-            or a layer that would lose all its groups and with them its input.
+            a parameter of a group layer that is not finite, or a layer that would lose all its
+            groups and with them its input.
     """
     scores = group_scores(model)
     if not isinstance(threshold, dict):
@@ -72,7 +74,8 @@ def prune_groups(model, threshold):
     def replace(name, leaf):
         if name not in scores:
             return None
-        return leaf.to_plain(scores[name] < threshold[name] if name in threshold else None)
+        with naming(name):
+            return leaf.to_plain(scores[name] < threshold[name] if name in threshold else None)
 
     return replace_layers(model, replace)
 
@@ -95,7 +98,7 @@ def shrink(model):
     """
     while (smaller := _without_dead_units(model)) is not None:
         model = smaller
-    return replace_layers(model, _select_columns)
+    return _merge_selections(replace_layers(model, _select_columns))
 
 
 class SelectFeatures(nn.Module):
@@ -111,8 +114,8 @@ class SelectFeatures(nn.Module):
         self.register_buffer("keep", torch.ones(features, dtype=torch.bool))
 
     def forward(self, x):
-        """(N, features) -> (N, kept)."""
-        return x[:, self.keep]
+        """(..., features) -> (..., kept)."""
+        return x[..., self.keep]
 
     def config(self):
         """The constructor's arguments."""
@@ -159,11 +162,26 @@ def _select_columns(name, leaf):
     if not is_plain(leaf, nn.Linear):
         return None
     keep = (leaf.weight.detach() != 0).any(dim=0)
+    keep[0] |= not keep.any()  # one input stays
     if keep.all():
         return None
-    keep[0] |= not keep.any()  # one input stays
     select = SelectFeatures(leaf.in_features).to(leaf.weight.device)
     select.keep.copy_(keep)
     leaf.weight = nn.Parameter(leaf.weight.detach()[:, keep], leaf.weight.requires_grad)
     leaf.in_features = int(keep.sum())
     return nn.Sequential(select, leaf)
+
+
+def _merge_selections(model):
+    """``model`` with one SelectFeatures where a network shrunk twice has two in a row."""
+    for module in list(model.modules()):
+        while _selects(module) and _selects(module[1]):
+            select, (further, leaf) = module
+            select.keep[select.keep.clone()] = further.keep
+            module[1] = leaf
+    return model
+
+
+def _selects(module):
+    """Whether this is what :func:`_select_columns` returns."""
+    return type(module) is nn.Sequential and len(module) == 2 and type(module[0]) is SelectFeatures

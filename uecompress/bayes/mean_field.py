@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from uecompress.bayes.convert import copy_weights, geometry_of, initial_variances
-from uecompress.bayes.gaussian import draw
+from uecompress.bayes.gaussian import draw, draw_weights
 
 
 class MeanFieldLinear(nn.Module):
@@ -77,8 +77,9 @@ class MeanFieldLinear(nn.Module):
 class MeanFieldConv2d(nn.Module):
     """A Conv2d layer with posteriors N(mu, sigma²), as in :class:`MeanFieldLinear`.
 
-    Every output position has draws of its own, though all share the weights: the positions'
-    covariance is neglected, as in Kingma et al. and everyone since.
+    In training every output position has draws of its own, though all share the weights: the
+    positions' covariance is neglected, as in Kingma et al. and everyone since. While ``sampling``
+    the layer draws its weights, once for each pass.
 
     Args:
         in_channels: channels of the input.
@@ -128,8 +129,12 @@ class MeanFieldConv2d(nn.Module):
 
     def forward(self, x):
         """Outputs (N, out_channels, H', W') for ``x`` (N, in_channels, H, W)."""
+        if self.sampling:
+            weight = draw_weights(self.weight_mu, self.weight_log_sigma2)
+            bias = draw_weights(self.bias_mu, self.bias_log_sigma2)
+            return F.conv2d(x, weight, bias, **self.geometry)
         mean = F.conv2d(x, self.weight_mu, self.bias_mu, **self.geometry)
-        if not (self.training or self.sampling):
+        if not self.training:
             return mean
         variances = self.weight_log_sigma2.exp(), exp(self.bias_log_sigma2)
         return draw(mean, F.conv2d(x.square(), *variances, **self.geometry))
@@ -152,7 +157,7 @@ class MeanFieldConv2d(nn.Module):
 
 def set_posterior(layer, plain, initial_log_sigma2):
     """Give ``layer`` the means of ``plain``, its weight and bias, and equal log variances."""
-    layer.initial_log_sigma2 = initial_log_sigma2
+    layer.initial_log_sigma2 = float(initial_log_sigma2)  # a NumPy number cannot be stored
     for name, mu in {"weight": plain.weight, "bias": plain.bias}.items():
         layer.register_parameter(f"{name}_mu", mu)
         layer.register_parameter(f"{name}_log_sigma2", initial_variances(mu, initial_log_sigma2))
@@ -163,7 +168,7 @@ def set_prior(layer, prior_sigma):
     """Give ``layer`` the prior N(0, prior_sigma²)."""
     if not 0 < prior_sigma < math.inf:
         raise ValueError(f"prior_sigma must be positive and finite, not {prior_sigma}")
-    layer.prior_sigma = prior_sigma
+    layer.prior_sigma = float(prior_sigma)
     layer.register_buffer("prior_mu", torch.tensor(0.0))
     layer.register_buffer("prior_log_sigma2", torch.tensor(2 * math.log(prior_sigma)))
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from uecompress.bayes.convert import plain_layer
+from uecompress.bayes.convert import naming, plain_layer
 from uecompress.networks import linear_and_conv_layers, replace_layers
 
 
@@ -23,7 +23,7 @@ def prune(model, threshold=3.0):
         A network with ``nn.Linear`` and ``nn.Conv2d`` in place of the variational layers.
 
     Raises:
-        ValueError: no such layer; a log alpha that is not a number; a threshold that leaves no
+        ValueError: no such layer; a parameter of one that is not finite; a threshold that leaves no
             weight in the whole network.
     """
     kept = 0
@@ -32,10 +32,9 @@ def prune(model, threshold=3.0):
         nonlocal kept
         if not prunable(leaf):
             return None
-        with torch.no_grad():
-            log_alpha = leaf.log_alpha
-            if log_alpha.isnan().any():
-                raise ValueError(f"the weights of {name!r} contain NaN")
+        with torch.no_grad(), naming(name):
+            # The ratio itself: the log_alpha of a "sparse_vd" layer is clipped, for its KL.
+            log_alpha = leaf.weight_log_sigma2 - leaf.weight_mu.square().log()
             keep = log_alpha < threshold
             kept += keep.sum().item()
             return plain_layer(leaf, torch.where(keep, leaf.weight_mu, 0))
@@ -64,16 +63,29 @@ def hold_zeros(model):
 
     Returns:
         ``after_step(model, progress)``.
+
+    Raises:
+        ValueError: at the first step, a network whose layers are not those of ``model``: after
+            :func:`~uecompress.bayes.shrink` the zeros are those of the smaller network.
     """
     zeros = {name: layer.weight == 0 for name, layer in linear_and_conv_layers(model)}
 
     def after_step(trained, progress):
         for name, layer in linear_and_conv_layers(trained):
+            if name not in zeros or zeros[name].shape != layer.weight.shape:
+                raise ValueError(f"{name!r} is not a layer of the network whose zeros are held")
             layer.weight.masked_fill_(zeros[name].to(layer.weight.device), 0)
 
     return after_step
 
 
 def nonzero_weights(model):
-    """The number of weights that are not zero in the Linear and Conv2d layers, without biases."""
+    """The number of weights that are not zero in the Linear and Conv2d layers, without biases.
+
+    Raises:
+        ValueError: a variational layer, which has posteriors in place of weights.
+    """
+    for name, module in model.named_modules():
+        if hasattr(module, "weight_mu"):
+            raise ValueError(f"{name!r} is a variational layer: prune it, then count its weights")
     return sum(int(layer.weight.count_nonzero()) for _, layer in linear_and_conv_layers(model))

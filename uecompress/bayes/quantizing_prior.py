@@ -5,8 +5,8 @@ a_k = 1/K.
 """
 
 import torch
-from torch.autograd.function import once_differentiable
 
+from uecompress.bayes.gaussian import same_shape
 from uecompress.bayes.log_uniform import K1, K2, K3
 
 REFERENCE = 0.2  # r: the approximation is made for the codebook [−r, 0, r]
@@ -23,17 +23,29 @@ def multi_spike_kl(theta, log_sigma2, codebook=(-REFERENCE, 0.0, REFERENCE), tau
     with the window Ω(δ) = exp(−δ² / 2τ²) and KL_LU by :func:`log_uniform_kl`. With the codebook
     [0] it is the KL of sparse variational dropout.
 
+    The paper made it for the codebook [−0.2, 0, 0.2] and τ = 0.075, and for these alone says how
+    good it is: off by at most 1.07 nats. For [−a, 0, a] rescale θ and σ, as :class:`VNQLinear`
+    does. Where more spikes stand closer their windows overlap, the weight of the spike at 0 becomes
+    negative, and the result means little.
+
     Args:
         theta: posterior means, any shape.
         log_sigma2: log variances, the same shape.
         codebook: the spikes; 0 is always one.
-        tau: width of the windows, for spikes 0.2 apart.
+        tau: width of the windows, positive.
 
     Returns:
         The KL of every entry.
-    """
 
-    return MultiSpikeKL.apply(theta, log_sigma2, tuple(c for c in codebook if c != 0), tau)
+    Raises:
+        ValueError: shapes that differ, or a ``tau`` that is not positive.
+    """
+    same_shape(theta=theta, log_sigma2=log_sigma2)
+    if not tau > 0:
+        raise ValueError(f"tau must be positive, not {tau}")
+    spikes = tuple(c for c in codebook if c != 0)
+    found = kl_and_derivatives(theta.detach(), log_sigma2.detach(), spikes, tau)
+    return MultiSpikeKL.apply(theta, log_sigma2, spikes, tau, *found)
 
 
 class MultiSpikeKL(torch.autograd.Function):
@@ -43,31 +55,42 @@ class MultiSpikeKL(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, theta, log_sigma2, spikes, tau):
-        """The KL of every entry; ``spikes`` are those other than 0."""
-        at_zero = local_kl(theta, log_sigma2)
-        total, by_theta, by_log_sigma2 = (term.clone() for term in at_zero)
-        for c in spikes:
-            delta = theta - c
-            local = local_kl(delta, log_sigma2)
-            gap, gap_by_theta, gap_by_log_sigma2 = (
-                here.sub_(there) for here, there in zip(local, at_zero, strict=True)
-            )
-            window = delta.square().mul_(-0.5 / tau**2).exp_()  # Ω(θ − c_k)
-            by_theta.addcmul_(window, gap_by_theta)
-            by_log_sigma2.addcmul_(window, gap_by_log_sigma2)
-            gap.mul_(window)
-            total.add_(gap)
-            by_theta.addcmul_(gap, delta, value=-1 / tau**2)  # dΩ / dθ = −Ω (θ − c_k) / τ²
-        ctx.save_for_backward(by_theta, by_log_sigma2)
-        return total
+    def forward(theta, log_sigma2, spikes, tau, total, by_theta, by_log_sigma2):
+        """The KL of every entry."""
+        return total.clone()
 
     @staticmethod
-    @once_differentiable
+    def setup_context(ctx, inputs, output):
+        """Keep what ``backward`` needs."""
+        theta, log_sigma2, ctx.spikes, ctx.tau, _, *derivatives = inputs
+        ctx.save_for_backward(theta, log_sigma2, *derivatives)
+
+    @staticmethod
     def backward(ctx, gradient):
         """With respect to θ and to log σ²."""
-        by_theta, by_log_sigma2 = ctx.saved_tensors
-        return gradient * by_theta, gradient * by_log_sigma2, None, None
+        theta, log_sigma2, *derivatives = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative is wanted
+            derivatives = kl_and_derivatives(theta, log_sigma2, ctx.spikes, ctx.tau)[1:]
+        return *(gradient * each for each in derivatives), None, None, None, None, None
+
+
+def kl_and_derivatives(theta, log_sigma2, spikes, tau):
+    """The KL of every entry, and its derivatives; ``spikes`` are those other than 0."""
+    at_zero = local_kl(theta, log_sigma2)
+    total, by_theta, by_log_sigma2 = (term.clone() for term in at_zero)
+    for c in spikes:
+        delta = theta - c
+        gap, gap_by_theta, slope = local_kl(delta, log_sigma2)
+        gap.sub_(at_zero[0])
+        gap_by_theta.sub_(at_zero[1])
+        gap_by_log_sigma2 = slope - at_zero[2]  # not in place: gap_by_theta is made of slope
+        window = delta.square().mul_(-0.5 / tau**2).exp_()  # Ω(θ − c_k)
+        by_theta.addcmul_(window, gap_by_theta)
+        by_log_sigma2.addcmul_(window, gap_by_log_sigma2)
+        gap.mul_(window)
+        total.add_(gap)
+        by_theta.addcmul_(gap, delta, value=-1 / tau**2)  # dΩ / dθ = −Ω (θ − c_k) / τ²
+    return total, by_theta, by_log_sigma2
 
 
 def local_kl(delta, log_sigma2):

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from uecompress.bayes.convert import copy_weights, geometry_of, initial_variances
-from uecompress.bayes.gaussian import draw
+from uecompress.bayes.gaussian import draw, draw_weights
 from uecompress.bayes.log_uniform import log_uniform_kl
 
 
@@ -78,6 +78,9 @@ class SparseVDLinear(nn.Module):
 class SparseVDConv2d(nn.Module):
     """A Conv2d layer with sparse variational dropout, as in :class:`SparseVDLinear`.
 
+    In training every output position has draws of its own (the covariance of the positions is
+    neglected); while ``sampling`` the layer draws its weights, once for each pass.
+
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
@@ -120,8 +123,11 @@ class SparseVDConv2d(nn.Module):
 
     def forward(self, x):
         """Outputs (N, out_channels, H', W') for ``x`` (N, in_channels, H, W)."""
+        if self.sampling:
+            weight = draw_weights(self.weight_mu, self.weight_log_sigma2)
+            return F.conv2d(x, weight, self.bias_mu, **self.geometry)
         mean = F.conv2d(x, self.weight_mu, self.bias_mu, **self.geometry)
-        if not (self.training or self.sampling):
+        if not self.training:
             return mean
         return draw(mean, F.conv2d(x.square(), self.weight_log_sigma2.exp(), **self.geometry))
 
@@ -142,7 +148,7 @@ class SparseVDConv2d(nn.Module):
 
 def set_posterior(layer, plain, initial_log_sigma2):
     """Give ``layer`` the weight of ``plain`` as means, equal log variances, and its bias."""
-    layer.initial_log_sigma2 = initial_log_sigma2
+    layer.initial_log_sigma2 = float(initial_log_sigma2)
     layer.weight_mu, layer.bias_mu = plain.weight, plain.bias
     layer.weight_log_sigma2 = initial_variances(plain.weight, initial_log_sigma2)
     layer.sampling = False

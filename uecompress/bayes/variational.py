@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from uecompress.bayes.convert import naming
 from uecompress.bayes.group_jeffreys import GroupJeffreysConv2d, GroupJeffreysLinear
 from uecompress.bayes.horseshoe import HorseshoeConv2d, HorseshoeLinear
 from uecompress.bayes.mean_field import MeanFieldConv2d, MeanFieldLinear
@@ -24,7 +25,8 @@ def variational(model, method, **settings):
 
     The weights become posterior means, so the copy predicts what ``model`` predicts until it is
     trained. Everything else stays as it is, subclasses and parametrized layers among it:
-    :func:`deterministic_layers` lists what has parameters and no posterior.
+    :func:`deterministic_layers` lists what has parameters and no posterior. For training in float16
+    keep the parameters in float32 and use ``torch.autocast``: a KL in float16 overflows.
 
     Args:
         model: a network or an ensemble; it is not changed.
@@ -40,13 +42,11 @@ def variational(model, method, **settings):
     linear, conv2d = METHODS[method]
 
     def replace(name, leaf):
-        try:
+        with naming(name):
             if is_plain(leaf, nn.Linear):
                 return linear.from_linear(leaf, **settings)
             if is_plain(leaf, nn.Conv2d) and leaf.padding_mode == "zeros":
                 return conv2d.from_conv2d(leaf, **settings)
-        except ValueError as error:
-            raise ValueError(f"layer {name!r}: {error}") from None
         return None
 
     result = replace_layers(model, replace)

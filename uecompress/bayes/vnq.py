@@ -12,10 +12,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from uecompress.bayes.convert import copy_weights, geometry_of, initial_variances, plain_layer
-from uecompress.bayes.gaussian import draw
+from uecompress.bayes.convert import copy_weights, geometry_of, initial_variances
+from uecompress.bayes.gaussian import draw, draw_weights
 from uecompress.bayes.quantizing_prior import REFERENCE, multi_spike_kl
-from uecompress.networks import replace_layers
 
 FUNNEL = 0.223  # exp(−3/2): where log alpha = 3, θ is 0.223 σ away from the spike
 
@@ -88,6 +87,9 @@ class VNQLinear(nn.Module):
 class VNQConv2d(nn.Module):
     """A Conv2d layer that learns ternary weights, as in :class:`VNQLinear`.
 
+    In training every output position has draws of its own (the covariance of the positions is
+    neglected); while ``sampling`` the layer draws its weights, once for each pass.
+
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
@@ -135,8 +137,11 @@ class VNQConv2d(nn.Module):
 
     def forward(self, x):
         """Outputs (N, out_channels, H', W') for ``x`` (N, in_channels, H, W)."""
+        if self.sampling:
+            weight = draw_weights(self.weight_mu, self.weight_log_sigma2)
+            return F.conv2d(x, weight, self.bias_mu, **self.geometry)
         mean = F.conv2d(x, self.weight_mu, self.bias_mu, **self.geometry)
-        if not (self.training or self.sampling):
+        if not self.training:
             return mean
         return draw(mean, F.conv2d(x.square(), self.weight_log_sigma2.exp(), **self.geometry))
 
@@ -164,8 +169,11 @@ def clip_vnq(model, progress=None):
     the outer funnels, [−a − 0.223 σ, a + 0.223 σ]: no spike draws what is beyond.
 
     Args:
-        model: a network; it is changed.
+        model: a network with VNQ layers; they are changed.
         progress: not used.
+
+    Raises:
+        ValueError: no VNQ layer.
     """
     with torch.no_grad():
         for layer in vnq_layers(model):
@@ -175,35 +183,12 @@ def clip_vnq(model, progress=None):
             layer.weight_mu.clamp_(-edge, edge)
 
 
-def quantize(model, threshold=3.0):
-    """A network with ordinary layers in which each VNQ layer's weights are −a, 0 or a.
-
-    Weights with log alpha of at least ``threshold`` become 0, all others the nearest code (eq. 15).
-    Zeros come from both rules. Biases stay as they are.
-
-    Args:
-        model: a network with VNQ layers; it is not changed.
-        threshold: of log alpha, usually 2 or 3; infinity to prune by nearness alone.
-
-    Raises:
-        ValueError: no VNQ layer, or a threshold that is not a number.
-    """
-    if math.isnan(threshold):
-        raise ValueError("threshold must be a number, not NaN")
-    if not vnq_layers(model):
-        raise ValueError("the network has no VNQ layer")
-
-    def replace(name, leaf):
-        if not isinstance(leaf, VNQLinear | VNQConv2d):
-            return None
-        return plain_layer(leaf, nearest_codes(leaf, threshold))
-
-    return replace_layers(model, replace)
-
-
 def vnq_layers(model):
-    """The VNQ layers of a network."""
-    return [module for module in model.modules() if isinstance(module, VNQLinear | VNQConv2d)]
+    """The VNQ layers of a network, or an error if there are none."""
+    layers = [module for module in model.modules() if isinstance(module, VNQLinear | VNQConv2d)]
+    if not layers:
+        raise ValueError("the network has no VNQ layer")
+    return layers
 
 
 def set_posterior(layer, plain, initial_log_sigma2, a):
@@ -212,17 +197,10 @@ def set_posterior(layer, plain, initial_log_sigma2, a):
     What is trained is 100 a: an optimizer such as Adam, whose steps have the size of the learning
     rate, then moves a by a hundredth of it, as the paper asks.
     """
-    if not a > 0:
-        raise ValueError(f"a must be positive, not {a}")
-    layer.initial_log_sigma2, layer.initial_a = initial_log_sigma2, a
+    if not 0 < a < math.inf:
+        raise ValueError(f"a must be positive and finite, not {a}")
+    layer.initial_log_sigma2, layer.initial_a = float(initial_log_sigma2), float(a)
     layer.weight_mu, layer.bias_mu = plain.weight, plain.bias
     layer.weight_log_sigma2 = initial_variances(plain.weight, initial_log_sigma2)
     layer.hundred_a = nn.Parameter(torch.tensor(100.0 * a))
     layer.sampling = False
-
-
-@torch.no_grad()
-def nearest_codes(layer, threshold):
-    """The weights of a VNQ layer, rounded and pruned: −a, 0 or a."""
-    signs = (layer.weight_mu / layer.a).round().clamp(-1, 1)  # beyond ±a/2, ±a is the nearest
-    return torch.where((signs == 0) | (layer.log_alpha >= threshold), 0, signs * layer.a)
