@@ -69,14 +69,15 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setattr(networks, "lenet300", lenet300)
     training = {"epochs": 1, "batch_size": 20, "lr": 1e-3, "bfloat16": False}
     monkeypatch.setitem(bayesian.DENSE, "lenet300", training)
-    training = training | {"warm_up": [0, 0.5], "posterior": {}}
-    common = {"network": "lenet300", "seeds": [0], "training": training, "threshold": 3.0}
+    elbo = training | {"warm_up": [0, 0.5], "posterior": {}}
+    common = {"network": "lenet300", "seeds": [0], "training": elbo, "threshold": 3.0}
     runs = [
         common | {"method": method, "clusters": 4, "more_bits": 1}
         for method in ("graves", "sparse_vd", "group_jeffreys", "group_horseshoe", "vnq")
     ]
+    runs[3]["fine_tuning"] = training
     monkeypatch.setitem(bayesian.SETTINGS, "runs", runs)
-    monkeypatch.setitem(bayesian.SETTINGS, "samples", {"lenet300": 2})
+    monkeypatch.setitem(bayesian.SETTINGS, "samples", 2)
 
 
 def test_every_method_gives_its_rows_and_its_file(small):
@@ -87,7 +88,8 @@ def test_every_method_gives_its_rows_and_its_file(small):
     ways = ["mean", "samples", "pruned", "fast", "compressed"]
     assert found["dense"] == ["dense"]
     assert found["sparse_vd"] == found["graves"] == [way for way in ways if way != "fast"]
-    assert found["group_jeffreys"] == found["group_horseshoe"] == ways
+    assert found["group_jeffreys"] == ways
+    assert found["group_horseshoe"] == [*ways[:3], "tuned", *ways[3:]]
     assert found["vnq"] == ["mean", "samples", "compressed"]
     files = bayesian.artefacts()
     for row in rows:
@@ -109,3 +111,28 @@ def test_more_bits_are_mantissa_bits(small):
     least = bayes.bit_precision(model, pruned).values()
     more = bayesian.precision(model, pruned, {"more_bits": 2})
     assert [m.mantissa - n.mantissa for m, n in zip(more, least, strict=True)] == [2, 2]
+
+
+def test_the_tuned_network_has_the_zeros_of_the_pruned_and_each_layer_its_own_bits(
+    small, monkeypatch
+):
+    model = bayesian.trained("lenet300", "group_horseshoe", 0)
+    middle = bayes.group_scores(model)["1"].median().item()
+    bayesian.SETTINGS["runs"][3]["threshold"] = {"1": middle}  # half of the pixels
+    formats = [bayes.BitPrecision(1, 15), bayes.BitPrecision(1, 12)]
+    monkeypatch.setattr(bayesian, "precision", lambda *_: formats)
+    ways = bayesian.compressed("lenet300", "group_horseshoe", 0)
+    pruned, tuned, fast = (
+        dict(networks.linear_and_conv_layers(ways[way])) for way in ("pruned", "tuned", "fast")
+    )
+    assert list(tuned) == ["1.1", "3"]  # a choice of pixels is before the first layer
+    assert tuned["1.1"].weight.shape == (8, 391)
+    kept = (pruned["1"].weight != 0).any(dim=0)
+    assert torch.equal(ways["tuned"].get_submodule("1.0").keep, kept)
+    assert not torch.equal(tuned["1.1"].weight, pruned["1"].weight[:, kept])
+    for name, bits in [("1.1", 15), ("3", 12)]:
+        rounded = (2**bits * tuned[name].weight).round() / 2**bits
+        assert torch.equal(fast[name].weight, rounded)
+    rounded = bayes.cluster_weights(ways["tuned"], 4)
+    for name, layer in networks.linear_and_conv_layers(ways["compressed"]):
+        assert torch.equal(layer.weight, rounded.get_submodule(name).weight)

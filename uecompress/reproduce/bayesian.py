@@ -19,6 +19,10 @@ DENSE = {
     "lenet300": {"epochs": 20, "batch_size": 128, "lr": 1e-3, "bfloat16": False},
     "lenet5": {"epochs": 12, "batch_size": 128, "lr": 1e-3, "bfloat16": True},
 }
+DECAY = {  # a Gaussian prior of the weights without an ELBO, from scratch
+    "lenet300": {"epochs": 60, "batch_size": 128, "lr": 1e-3, "weight_decay": 3e-4},
+}
+ORDINARY = {"dense": DENSE, "decay": DECAY}
 
 
 def elbo(epochs, batch_size, lr, warm_up, log_sigma2, **more):
@@ -30,13 +34,13 @@ def elbo(epochs, batch_size, lr, warm_up, log_sigma2, **more):
 SETTINGS = {
     "data": "mnist",
     "foreign": "notmnist",
-    "samples": {"lenet300": 10, "lenet5": 5},
-    "dense": DENSE,
+    "samples": 10,
+    **ORDINARY,
     "runs": [
         {
             "network": "lenet300",
             "method": "graves",
-            "seeds": [0, 1, 2],
+            "seeds": [0, 1, 2, 3, 4],
             "training": elbo(60, 256, 3e-3, [0.0, 0.3], -6, hold=0.0, bfloat16=False),
             "threshold": 1.5,
             "fine_tuning": {"epochs": 3, "batch_size": 128, "lr": 1e-3, "hold": 0.0},
@@ -45,7 +49,7 @@ SETTINGS = {
         {
             "network": "lenet300",
             "method": "sparse_vd",
-            "seeds": [0, 1, 2],
+            "seeds": [0, 1, 2, 3, 4],
             "training": elbo(60, 256, 5e-3, [0.05, 0.3], -8, hold=0.0, bfloat16=False),
             "threshold": 1.0,
             "clusters": 32,
@@ -53,7 +57,7 @@ SETTINGS = {
         {
             "network": "lenet300",
             "method": "group_jeffreys",
-            "seeds": [0, 1, 2],
+            "seeds": [0, 1, 2, 3, 4],
             "training": elbo(50, 256, 8e-3, [0.0, 0.2], -5, hold=0.2, bfloat16=False),
             "threshold": -2.7,
             "more_bits": 2,
@@ -70,7 +74,7 @@ SETTINGS = {
         {
             "network": "lenet5",
             "method": "group_horseshoe",
-            "seeds": [0, 1],
+            "seeds": [0, 1, 2],
             "training": elbo(25, 128, 5e-3, [0.0, 0.2], -5, hold=0.2, kl_weight=5, bfloat16=True),
             "threshold": {"conv1": 0.0, "conv2": 2.5, "linear1": 1.5, "linear2": -0.6},
             "fine_tuning": {"epochs": 8, "batch_size": 128, "lr": 3e-3, "hold": 0.0},
@@ -80,7 +84,7 @@ SETTINGS = {
         {
             "network": "lenet5",
             "method": "vnq",
-            "seeds": [0, 1],
+            "seeds": [0, 1, 2],
             "training": elbo(15, 128, 2e-3, [0.0, 0.25], -8, hold=0.2, bfloat16=True),
             "threshold": 2.0,
         },
@@ -97,7 +101,7 @@ adam = functools.partial(torch.optim.Adam, fused=True)
 
 
 def run(store):
-    """The rows of every network: dense, and each variational one before and after."""
+    """The rows of every network: the ordinary ones, and each variational one before and after."""
     return {"rows": [row for case in cases() for row in measured(store, *case)]}
 
 
@@ -105,47 +109,51 @@ def artefacts():
     """The compressed networks as they are stored: name of the file -> bytes."""
     files = {}
     for network, method, seed in cases():
-        if method != "dense":
+        if method not in ORDINARY:
             model = compressed(network, method, seed)["compressed"]
             files[f"{network}-{method}-{seed}.uec"] = as_bytes(model)
     return files
 
 
 def cases():
-    """(network, method, seed) of all networks, the dense ones first."""
+    """(network, method, seed) of all networks, the ordinary ones first."""
     seeds = {}
     for each in SETTINGS["runs"]:
         seeds.setdefault(each["network"], set()).update(each["seeds"])
     for network, those in seeds.items():
-        yield from ((network, "dense", seed) for seed in sorted(those))
+        for method in ORDINARY:
+            if network in ORDINARY[method]:
+                yield from ((network, method, seed) for seed in sorted(those))
     for each in SETTINGS["runs"]:
         yield from ((each["network"], each["method"], seed) for seed in each["seeds"])
 
 
 def run_of(network, method):
     """The settings of one method for one network, whatever the seed."""
+    if method in ORDINARY:
+        return {"training": ORDINARY[method][network]}
     (found,) = (
         each for each in SETTINGS["runs"] if (each["network"], each["method"]) == (network, method)
     )
-    return {key: value for key, value in found.items() if key != "seeds"}
+    found = {key: value for key, value in found.items() if key != "seeds"}
+    return found | {"start": DENSE[network]}
 
 
 def trained(network, method, seed, store=None):
-    """A dense or variational network, read from its own store or trained.
+    """An ordinary or variational network, read from its own store or trained.
 
     ``store``, if given, learns how many seconds that took.
     """
-    if method == "dense":
-        settings = DENSE[network]
+    settings = run_of(network, method)
+    how = settings["training"]
+    if method in ORDINARY:
         model, after_step = getattr(networks, network)(seed=seed), None
     else:
-        settings = run_of(network, method)["training"]
         kind = LAYERS.get(method, method)
-        start = trained(network, "dense", seed)
-        model = bayes.variational(start, kind, **settings["posterior"])
+        model = bayes.variational(trained(network, "dense", seed), kind, **how["posterior"])
         after_step = AFTER_STEP.get(kind)
-    units = Store(f"{method}-{network}", settings)
-    result = units.network(str(seed), model, lambda: fit(model, settings, seed, after_step))
+    units = Store(f"{method}-{network}", [how, settings.get("start")])
+    result = units.network(str(seed), model, lambda: fit(model, how, seed, after_step))
     if store is not None:
         store.seconds += units.seconds
     return result
@@ -172,7 +180,7 @@ def fit(model, settings, seed, after_step):
         epochs=settings["epochs"],
         batch_size=settings["batch_size"],
         lr=lambda progress: settings["lr"] * min(1, (1 - progress) / (1 - hold)),
-        optimizer=adam,
+        optimizer=functools.partial(adam, weight_decay=settings.get("weight_decay", 0.0)),
         loss=short,
         after_step=after_step,
         seed=seed,
@@ -219,11 +227,10 @@ def measured(store, network, method, seed):
     """The rows of one network, one for each way to predict with it."""
     model = trained(network, method, seed, store)
     dense = trained(network, "dense", seed)
-    settings, small, ways = {}, {}, {"dense": (model, None)}
-    if method != "dense":
-        settings = run_of(network, method)
+    settings, small, ways = run_of(network, method), {}, {"dense": (model, None)}
+    if method not in ORDINARY:
         small = compressed(network, method, seed)
-        ways = {"mean": (model, None), "samples": (model, SETTINGS["samples"][network])}
+        ways = {"mean": (model, None), "samples": (model, SETTINGS["samples"])}
         ways |= {way: (ordinary, None) for way, ordinary in small.items()}
     rows = []
     for way, (each, samples) in ways.items():
