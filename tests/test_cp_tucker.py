@@ -105,6 +105,8 @@ def test_type_is_kept_and_zero_is_zero(kind):
     for first, rest in results:
         assert all(part.dtype == a.dtype for part in (first, *rest))
     assert not tensors.cp_full(*tensors.cp(0 * a, 2)).any()
+    for factor in tensors.cp(np.zeros((3, 5)), 2)[1]:
+        np.testing.assert_allclose(np.linalg.norm(factor, axis=0), 1, rtol=1e-15)
     assert not tensors.tucker_full(*tensors.tucker(0 * a, (2, 2, 2))).any()
     assert not tensors.tucker_full(*tensors.hosvd(0 * a, (2, 2, 2))).any()
 

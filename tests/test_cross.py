@@ -164,6 +164,20 @@ def test_evaluations_are_counted_and_none_is_repeated(method):
 
 
 @each_method
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.uint64])
+def test_shapes_of_numpy_are_those_of_python(method, dtype):
+    def f(indices):
+        assert indices.dtype == np.int64
+        return 1 / (1.0 + indices.sum(axis=1))
+
+    expected = method(f, (16, 4, 16, 4))  # 16·4·16·4 is 0 in eight bits
+    found = method(f, tuple(np.array([16, 4, 16, 4], dtype)))
+    assert found.ranks == expected.ranks
+    for a, b in zip(found.cores, expected.cores, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@each_method
 @pytest.mark.parametrize("shape", [(9,), (1,), (6, 8), (1, 1), (1, 6), (1, 1, 5, 1), (2, 3, 4, 5)])
 def test_small_tensors_and_dimensions_of_size_one(method, shape):
     def f(indices):

@@ -1,10 +1,11 @@
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from uecompress import data, lowrank, networks, training, uncertainty
+from uecompress import data, lowrank, networks, storage, training, uncertainty
 
 
 @pytest.fixture
@@ -149,6 +150,46 @@ def test_shared_weights_are_refused():
     second.weight = first.weight
     with pytest.raises(ValueError, match="share a weight"):
         lowrank.compress(nn.Sequential(first, second), rank=2)
+
+
+def test_parametrized_layers_share_no_weight():
+    model = nn.Sequential(*(nn.Linear(20, 20) for _ in range(3)))
+    weights = [layer.weight.detach().clone() for layer in model]
+    for layer in model:
+        nn.utils.parametrizations.weight_norm(layer)
+    small = lowrank.compress(model, rank=2)
+    for layer, weight in zip(small, weights, strict=True):
+        best = float(torch.linalg.svdvals(weight)[2:].norm())
+        found = float(torch.dist(layer.u.weight @ layer.vh.weight, weight).detach())
+        assert found == pytest.approx(best, rel=1e-5)
+
+
+@pytest.mark.parametrize("method", ["svd", "cp", "tucker", "tt"])
+def test_ranks_of_numpy_are_those_of_python(method, tmp_path):
+    model = networks.mlp()
+    small = lowrank.compress(model, method, rank=np.int64(5))
+    storage.save(small, tmp_path / "numpy.uec")
+    storage.save(lowrank.compress(model, method, rank=5), tmp_path / "python.uec")
+    assert (tmp_path / "numpy.uec").read_bytes() == (tmp_path / "python.uec").read_bytes()
+    numpy, python = (lowrank.plan(model, method, rank=r) for r in (np.int64(5), 5))
+    assert repr(numpy) == repr(python)
+
+
+def test_layers_with_sizes_of_numpy_can_be_stored(tmp_path):
+    two, four = np.int64(2), np.int64(4)
+    conv = nn.Conv2d(4, 4, 3)
+    for layer, same in (
+        (lowrank.svd_linear(nn.Linear(4, 4), two), nn.Sequential),
+        (lowrank.cp_conv2d(conv, two), nn.Sequential),
+        (lowrank.TTLinear((two, four), (four, two), two), lowrank.TTLinear),
+        (lowrank.TTLinear((two, two), (two, two), (1, two, 1)), lowrank.TTLinear),
+        (lowrank.TTConv2d((two, two), (two, two), 3, two), lowrank.TTConv2d),
+    ):
+        storage.save(layer, tmp_path / "layer.uec")
+        again = storage.load(tmp_path / "layer.uec")
+        assert type(again) is same
+        for name, value in layer.state_dict().items():
+            assert torch.equal(again.state_dict()[name], value)
 
 
 @pytest.mark.parametrize(

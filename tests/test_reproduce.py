@@ -13,7 +13,7 @@ from torch import nn
 
 from uecompress import data
 from uecompress.reproduce.__main__ import EXPERIMENTS, main
-from uecompress.reproduce.store import Store, write, write_json
+from uecompress.reproduce.store import Store, read, write, write_json
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +49,24 @@ def test_a_damaged_unit_is_computed_again():
     path.write_bytes(path.read_bytes()[:50])
     assert store.unit("one", lambda: {"v": np.array(2)})["v"] == 2
     assert store.unit("one", lambda: {"v": np.array(3)})["v"] == 2
+
+
+def test_no_flipped_bit_stops_a_run():
+    store = Store("demo", {})
+    store.unit("one", lambda: {"v": np.arange(3.0)})
+    (path,) = store.folder.glob("*.npz")
+    content = path.read_bytes()
+    ends = content.index(b"PK\x01\x02")  # the table of contents, whose damage has many errors
+    for i in (*range(0, 8 * ends, 9), *range(8 * ends, 8 * len(content))):
+        damaged = bytearray(content)
+        damaged[i // 8] ^= 1 << i % 8
+        path.write_bytes(damaged)
+        arrays = read(path)
+        if arrays is not None:
+            assert arrays.keys() == {"v", "seconds"}
+            np.testing.assert_array_equal(arrays["v"], np.arange(3.0))
+    np.save(path.with_suffix(".npy"), np.arange(3))
+    assert read(path.with_suffix(".npy")) is None
 
 
 def test_the_time_of_units_from_earlier_runs_is_counted():

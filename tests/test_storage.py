@@ -247,7 +247,8 @@ def test_what_a_file_cannot_hold_is_named_and_nothing_is_written(tmp_path):
     path = tmp_path / "network.uec"
     storage.save(nn.Linear(2, 2), path)
     before = path.read_bytes()
-    hooked, extra, wide = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2)
+    hooked, extra, wide, own = (nn.Linear(2, 2) for _ in range(4))
+    own.forward = lambda x: 2 * x
     hooked.register_forward_hook(lambda *_: None)
     extra.register_buffer("more", torch.zeros(2))
     wide.in_features = 3
@@ -259,6 +260,7 @@ def test_what_a_file_cannot_hold_is_named_and_nothing_is_written(tmp_path):
         (Foreign(2, 2), r"'block\.branch\.0' is a .*Foreign"),
         (nn.Bilinear(2, 2, 2), r"'block\.branch\.0' is a torch.*Bilinear"),
         (hooked, r"'block\.branch\.0' has a hook"),
+        (own, r"'block\.branch\.0' has a forward of its own"),
         (extra, r"'block\.branch\.0\.more' is in the table"),
         (wide, r"'block\.branch\.0\.weight' has shape \(2, 2\) for a \(2, 3\)"),
         (odd, r"block\.branch\.0\.channels is a int64"),
@@ -397,6 +399,28 @@ def test_onnx(tmp_path):
     x = torch.rand(5, 1, 28, 28, generator=torch.Generator().manual_seed(1))
     y = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
     torch.testing.assert_close(torch.from_numpy(y), model.eval()(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_onnx_of_trains_takes_any_batch(tmp_path):
+    pytest.importorskip("onnxscript")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model = lowrank.compress(networks.cnn(), "tt", rank=4).eval()
+    storage.export_onnx(model, IMAGES, tmp_path / "a.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "a.onnx")
+    for n in (1, 7):
+        x = torch.rand(n, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+        y = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
+        torch.testing.assert_close(torch.from_numpy(y), model(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_onnx_refuses_what_works_for_one_size_of_batch(tmp_path):
+    pytest.importorskip("onnxscript")
+    model = nn.Sequential(nn.Unflatten(0, (4, 1)), nn.Flatten(0, 1))
+    with pytest.raises(ValueError, match="depends on the size 4 of the batch"):
+        storage.export_onnx(model, torch.rand(4, 3), tmp_path / "a")
+    assert not os.listdir(tmp_path)
 
 
 def test_onnx_refuses_what_can_be_sampled(tmp_path):

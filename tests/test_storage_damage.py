@@ -136,7 +136,8 @@ def train(**arguments):
         ({"Linear": {"in_features": 10**15, "out_features": 10**15}}, {}, "cannot be built"),
         ({"Linear": {"in_features": 2, "out_features": 2}}, {}, "'bias' is in the network only"),
         ({"Linear": {"in_features": 2}}, {}, "cannot be built"),
-        ({"Linear": {"device": "cuda"}}, {}, "cannot be built"),
+        ({"Linear": {"device": "cuda"}}, {}, "Linear has no argument 'device'"),
+        ({"BatchNorm1d": {"num_features": 10**9, "device": "cpu"}}, {}, "no argument 'device'"),
         ({"ReLU": {}}, {"a": ["float32", 2]}, "'a' is in the table of tensors only"),
         ({"ReLU": {}}, {"a": ["float32", 2**39]}, "announces .* max_bytes"),
         ({"ReLU": {}}, {"a": ["float32", -1]}, "has the shape"),
@@ -161,7 +162,7 @@ def train(**arguments):
                                "kernel_size": 10**5}}, {}, "'bias' is in the network only"),
         ({"networks.ChannelPad2d": {"padding": 1, "channels": 10**12}}, {}, "'value' is in the"),
     ],
-    ids=range(32),
+    ids=range(33),
 )  # fmt: skip
 def test_headers_that_make_no_sense(files, tmp_path, model, tensors, message):
     path = tmp_path / "a"
@@ -186,9 +187,15 @@ def test_headers_that_are_none(files, tmp_path, header):
 
 
 def test_what_was_never_a_network(tmp_path):
-    for content in (b"", b"UEC", b"UEC\1", b"UEC\2" + bytes(50), b"PK\3\4" + bytes(50)):
+    for content, message in (
+        (b"", "starts with b''"),
+        (b"UEC", "starts with b'UEC'"),
+        (b"UEC\1", "checksum is another one"),
+        (with_checksum(b"UEC\2" + bytes(50)), r"starts with b'UEC\\x02', not with b'UEC\\x01'"),
+        (b"PK\3\4" + bytes(50), r"starts with b'PK\\x03\\x04'"),
+    ):
         (tmp_path / "a").write_bytes(content)
-        with pytest.raises(storage.DamagedFile):
+        with pytest.raises(storage.DamagedFile, match=message):
             storage.load(tmp_path / "a")
 
 

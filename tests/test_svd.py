@@ -149,6 +149,9 @@ def test_bad_budget():
             tensors.truncated_svd(matrix(), eps=eps)
     with pytest.raises(ValueError, match=r"0\.\.3"):
         tensors.truncation_error(np.ones(3), 4)
+    for settings in ({"oversampling": -3}, {"iterations": -1}):
+        with pytest.raises(ValueError, match=r"must be at least 0, not (-3 and 4|10 and -1)"):
+            tensors.randomized_svd(matrix(), 5, **settings)
     for spectrum in ([], [np.nan, 1.0]):
         with pytest.raises(ValueError, match="singular values"):
             tensors.rank_for_error(np.array(spectrum), 0.1)

@@ -115,6 +115,9 @@ def test_claims_are_collected_from_outputs():
         '<img alt="" srcset="a.png 1x, https://cdn.example/x.png 2x">',
         "<style>@import 'https://cdn.example/x.css';</style>",
         '<p style="background: url(https://cdn.example/x.png)">',
+        '<script src=" HTTPS://cdn.example/x.js"></script>',
+        '<svg><image xlink:href="https://cdn.example/x.png" /></svg>',
+        '<script type="module">import x from "https://cdn.example/x.mjs"</script>',
     ],
 )
 def test_external_load_is_found(tmp_path, html):

@@ -2,6 +2,7 @@ import copy
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -179,6 +180,7 @@ def test_factor_shape():
         assert math.prod(shape) == n
         if d == 2:
             assert max(shape) == min(m for m in range(1, n + 1) if n % m == 0 and m * m >= n)
+    assert all(type(m) is int for m in factor_shape(np.int64(286), 3))
 
 
 # --- initialization ----------------------------------------------------------------------------
@@ -254,6 +256,7 @@ def test_seeds_and_ranks():
         (((1,) * 65, (1,) * 65, 1), "at most 64 factors, not 65"),
         (((2, 3), (2, 3), 0), "rank must be a whole number of at least 1, not 0"),
         (((2, 3), (2, 3), 1.5), "rank must be a whole number"),
+        (((2, 3), (2, 3), True), "rank must be a whole number of at least 1, not True"),
         (((2, 3), (2, 3), (1, 2)), "3 whole numbers from 1 to 1"),
         (((2, 3), (2, 3), (1, 0, 1)), "3 whole numbers from 1 to 1"),
         (((2, 3), (2, 3), (2, 2, 1)), "3 whole numbers from 1 to 1"),
@@ -286,8 +289,9 @@ def test_bad_inputs_and_layers():
         TTLinear.from_linear(linear)
     with pytest.raises(TypeError, match=r"expected an nn\.Linear, not Conv2d"):
         TTLinear.from_linear(nn.Conv2d(1, 1, 3))
-    with pytest.raises(ValueError, match="cannot write 0"):
-        factor_shape(0, 2)
+    for n, d in ((0, 2), (6, 0), (6.5, 1)):
+        with pytest.raises(ValueError, match=f"cannot write {n} as a product of {d} factors"):
+            factor_shape(n, d)
 
 
 # --- as a layer of a network -------------------------------------------------------------------

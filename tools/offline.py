@@ -6,8 +6,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 LOADING_LINKS = {"stylesheet", "preload", "modulepreload", "icon", "shortcut", "manifest"}
-EXTERNAL = re.compile(r"^(https?:)?//")
-CSS_LOAD = re.compile(r"""(?:url\(|@import)\s*['"]?((?:https?:)?//[^'")\s]+)""")
+EXTERNAL = re.compile(r"^\s*(https?:)?//", re.IGNORECASE)
+CSS_LOAD = re.compile(r"""(?:url\(|@import)\s*['"]?((?:https?:)?//[^'")\s]+)""", re.IGNORECASE)
+MODULE = re.compile(r"""\b(?:import|from)[\s(]*['"]((?:https?:)?//[^'"]+)""")
 
 
 class Loads(HTMLParser):
@@ -16,24 +17,28 @@ class Loads(HTMLParser):
     def __init__(self):
         super().__init__()
         self.found = []
-        self.in_style = False
+        self.inside = ""
 
     def handle_starttag(self, tag, attributes):
         values = {name: value or "" for name, value in attributes}
-        self.in_style = tag == "style"
+        self.inside = tag
         sources = [values.get("src", ""), values.get("poster", ""), values.get("data", "")]
         sources += [part.split()[0] for part in values.get("srcset", "").split(",") if part.strip()]
+        if tag in ("image", "use"):  # of an SVG
+            sources += [values.get("href", ""), values.get("xlink:href", "")]
         if tag == "link" and LOADING_LINKS & set(values.get("rel", "").lower().split()):
             sources.append(values.get("href", ""))
         self.found += [source for source in sources if EXTERNAL.match(source)]
         self.found += CSS_LOAD.findall(values.get("style", ""))
 
     def handle_data(self, data):
-        if self.in_style:
+        if self.inside == "style":
             self.found += CSS_LOAD.findall(data)
+        if self.inside == "script":
+            self.found += MODULE.findall(data)
 
     def handle_endtag(self, tag):
-        self.in_style = False
+        self.inside = ""
 
 
 def external_loads(html):

@@ -60,7 +60,7 @@ def compress(model, method="svd", *, rank=None, energy=None, ratio=None):
     Raises:
         ValueError: an unknown method, a budget that is out of range or out of reach, a network
             without Linear and Conv2d layers, two layers that share a weight, or weights that are
-            empty or not finite.
+            empty, not finite, or neither float32 nor float64.
     """
     built = {p.name: new for p, new in factorized(model, method, rank, energy, ratio)}
     return replace_layers(model, lambda name, _: built.get(name))
@@ -83,7 +83,7 @@ def factorized(model, method, rank, energy, ratio):
     }
     if rank is not None:
         check_rank(rank, max((largest_rank(choose) for choose in possible.values()), default=1))
-        choices = {name: choose(rank=rank) for name, choose in possible.items()}
+        choices = {name: choose(rank=int(rank)) for name, choose in possible.items()}
     elif energy is not None:
         if method == "cp":
             raise ValueError("CP has no spectrum to take a share of energy of: give rank or ratio")
@@ -101,7 +101,8 @@ def checked_layers(model):
     layers = linear_and_conv_layers(model)
     if not layers:
         raise ValueError("the network has no Linear layer and no Conv2d layer")
-    if len({id(layer.weight) for _, layer in layers}) < len(layers):
+    weights = [layer.weight for _, layer in layers]  # a parametrized one is computed anew each time
+    if len(set(map(id, weights))) < len(layers):
         raise ValueError("two layers share a weight: factorizing them would untie it")
     for name, layer in layers:
         if not layer.weight.numel():

@@ -49,8 +49,8 @@ def cp_conv2d(conv, rank, *, seeds=(0, 1, 2), iterations=100, tol=1e-4):
     return nn.Sequential(
         OrderedDict(
             v=factor(conv, v.T[:, :, None, None]),  # (R, C, 1, 1)
-            h=factor(conv, h.T[:, None, :, None], "h", groups=rank),  # (R, 1, kh, 1)
-            w=factor(conv, w.T[:, None, None, :], "w", groups=rank),  # (R, 1, 1, kw)
+            h=factor(conv, h.T[:, None, :, None], "h", groups=len(root)),  # (R, 1, kh, 1)
+            w=factor(conv, w.T[:, None, None, :], "w", groups=len(root)),  # (R, 1, 1, kw)
             u=factor(conv, u[:, :, None, None], bias=True),  # (S, R, 1, 1)
         )
     )

@@ -34,8 +34,8 @@ def svd_linear(linear, rank):
     root = s.sqrt()
     bias = linear.bias is not None
     like = {"device": weight.device, "dtype": weight.dtype}
-    first = nn.utils.skip_init(nn.Linear, linear.in_features, rank, bias=False, **like)
-    second = nn.utils.skip_init(nn.Linear, rank, linear.out_features, bias=bias, **like)
+    first = nn.utils.skip_init(nn.Linear, linear.in_features, len(s), bias=False, **like)
+    second = nn.utils.skip_init(nn.Linear, len(s), linear.out_features, bias=bias, **like)
     with torch.no_grad():
         first.weight.copy_(root[:, None] * vh)
         second.weight.copy_(u * root)

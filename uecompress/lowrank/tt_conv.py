@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from uecompress.lowrank.conv_chain import balanced, kernel_of
 from uecompress.lowrank.tt_linear import check_ranks, check_shapes, draw
+from uecompress.lowrank.tt_product import examples
 from uecompress.tensors import tt_matrix
 
 
@@ -126,7 +127,7 @@ class TTConv2d(nn.Module):
         """(N, C, H, W) -> (N, S, H', W'), by the route that takes fewer operations."""
         if x.dim() != 4 or x.shape[1] != self.in_channels:
             raise ValueError(f"expected (N, {self.in_channels}, H, W), not {tuple(x.shape)}")
-        operations = self.operations(x.shape)
+        operations = self.operations((examples(x), *x.shape[1:]))
         route = min(operations, key=operations.get)
         return self.by_factors(x) if route == "factors" else self.by_kernel(x)
 
@@ -140,7 +141,7 @@ class TTConv2d(nn.Module):
         After core k the numbers are y(s₁, …, sₖ; αₖ₊₁, cₖ₊₁, …, c_d, n, x, y), so that no core
         needs them in another order.
         """
-        n, c, r = len(x), self.in_channels, self.ranks[1]
+        n, c, r = x.shape[0], self.in_channels, self.ranks[1]
         spatial = self.cores[0].reshape(-1, r).T.reshape(r, 1, *self.kernel_size)
         y = self._correlate(x.transpose(0, 1).reshape(c * n, 1, *x.shape[2:]), spatial, None)
         height, width = y.shape[2:]

@@ -6,12 +6,13 @@ The cores hold Σ rₖ₋₁ mₖ nₖ rₖ numbers in place of m₁⋯m_d n₁�
 """
 
 import math
+import numbers
 from functools import lru_cache
 
 import torch
 from torch import nn
 
-from uecompress.lowrank.tt_product import full, multiply_adds, plan, product
+from uecompress.lowrank.tt_product import examples, full, multiply_adds, plan, product
 from uecompress.tensors import tt_matrix
 
 MOST_FACTORS = 64  # of a shape; more than 64 factors of 2 multiply to more than a matrix can have
@@ -111,7 +112,7 @@ class TTLinear(nn.Module):
                 f"expected inputs (..., {self.in_features}), not of shape {tuple(x.shape)}"
             )
         rows = x.reshape(-1, self.in_features)  # (B, N)
-        steps = plan(self.row_shape, self.column_shape, self.ranks, len(rows))
+        steps = plan(self.row_shape, self.column_shape, self.ranks, examples(rows))
         y = product(list(self.cores), rows, self.full_bias(), *steps)
         return y.reshape(*x.shape[:-1], self.out_features)
 
@@ -153,10 +154,11 @@ def factor_shape(n, d):
     ``factor_shape(7, 3)`` is (7, 1, 1).
 
     Raises:
-        ValueError: n or d below 1.
+        ValueError: n or d below 1, or not whole.
     """
-    if n < 1 or d < 1:
+    if not whole((n, d)):
         raise ValueError(f"cannot write {n} as a product of {d} factors")
+    n = int(n)
     if d == 1:
         return (n,)
     most = round(n ** (1 / d)) + 1  # of d factors the smallest is at most the d-th root
@@ -181,7 +183,7 @@ def check_shapes(row_shape, column_shape):
         raise ValueError(f"shapes must have at most {MOST_FACTORS} factors, not {len(row_shape)}")
     if not whole(row_shape + column_shape):
         raise ValueError(f"shapes must be positive whole numbers: {row_shape}, {column_shape}")
-    return row_shape, column_shape
+    return tuple(map(int, row_shape)), tuple(map(int, column_shape))
 
 
 def check_ranks(rank, row_shape, column_shape):
@@ -192,12 +194,15 @@ def check_ranks(rank, row_shape, column_shape):
         ranks = tuple(rank)
         if len(ranks) != d + 1 or not whole(ranks) or (ranks[0], ranks[-1]) != (1, 1):
             raise ValueError(f"ranks must be {d + 1} whole numbers from 1 to 1, not {ranks}")
-        return ranks
+        return tuple(map(int, ranks))
     if not whole([rank]):
         raise ValueError(f"rank must be a whole number of at least 1, not {rank}")
+    rank = int(rank)
     return tuple(min(rank, math.prod(sizes[:k]), math.prod(sizes[k:])) for k in range(d + 1))
 
 
-def whole(numbers):
+def whole(values):
     """Whether all are whole numbers of at least 1."""
-    return all(isinstance(n, int) and n >= 1 for n in numbers)
+    return all(
+        isinstance(n, numbers.Integral) and not isinstance(n, bool) and n >= 1 for n in values
+    )

@@ -41,6 +41,11 @@ def plan(row_shape, column_shape, ranks, batch):
     return min(plans, key=lambda each: each[0])[1:]
 
 
+def examples(x):
+    """The number of examples (N, ...) to plan for; one in ``torch.export``, where N is any."""
+    return 1 if torch.compiler.is_exporting() else len(x)
+
+
 def multiply_adds(row_shape, column_shape, ranks, batch):
     """The multiply-adds of the plan for ``batch`` vectors, moves not counted."""
     shapes = row_shape, column_shape, ranks

@@ -7,10 +7,10 @@ either whole or not there.
 
 import copy
 import hashlib
+import io
 import json
 import os
 import time
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -77,10 +77,15 @@ class Store:
 def read(path):
     """The arrays of a unit's file, or None where there is none or it is damaged."""
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-            return dict(stored)
-    except (FileNotFoundError, zipfile.BadZipFile, ValueError, EOFError):
+        content = path.read_bytes()
+    except FileNotFoundError:
         return None
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            arrays = dict(stored)
+    except Exception:  # what a damaged archive raises is not documented
+        return None
+    return arrays if "seconds" in arrays else None  # which was written last
 
 
 def write_json(path, result):

@@ -37,7 +37,7 @@ def export_onnx(model, x, path):
 
     Raises:
         ValueError: the network can be sampled (a variational layer, MC dropout): ONNX would hold
-            only its mean.
+            only its mean; or it works for batches of the size of ``x`` only.
     """
     for name, module in model.named_modules():
         if hasattr(module, "sampling"):
@@ -45,5 +45,9 @@ def export_onnx(model, x, path):
     model, batch = copy.deepcopy(model).eval(), torch.export.Dim("batch")
     with warnings.catch_warnings(), replacing(path) as temporary:
         warnings.simplefilter("ignore")  # of what the exporter itself uses
-        torch.onnx.export(model, (x,), temporary, dynamo=True, external_data=False, verbose=False,
-                          dynamic_shapes=({0: batch},))  # fmt: skip
+        program = torch.onnx.export(
+            model, (x,), temporary, dynamo=True, external_data=False, verbose=False,
+            dynamic_shapes=({0: batch},),
+        )  # fmt: skip
+        if isinstance(program.model.graph.inputs[0].shape[0], int):
+            raise ValueError(f"what the network does depends on the size {len(x)} of the batch")

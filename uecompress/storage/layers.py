@@ -152,6 +152,9 @@ def _construct(name, arguments, built, depth):
             module.add_module(key, child)
         return module
     if name in BY_NAME:
+        unknown = values.keys() - LAYERS[BY_NAME[name]].keys()  # a device, for one
+        if unknown:
+            raise DamagedFile(f"{name} has no argument {min(unknown)[:80]!r}")
         usual = {k: v for k, v in LAYERS[BY_NAME[name]].items() if v is not ...}
         return BY_NAME[name](**usual | values)
     return _ours(name)(**values)

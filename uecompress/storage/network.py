@@ -47,8 +47,8 @@ def save(model, path):
 def load(path, *, max_bytes=container.MAX_BYTES):
     """The network of a file, in evaluation mode, its tensors bit for bit those that were saved.
 
-    Nothing in a file is executed, and torch's random generators are left alone. Channels-last
-    tensors come back in the usual layout.
+    Nothing in a file is executed, and torch's random generators are left alone. Transposed and
+    channels-last tensors come back in the usual layout, in which products may round differently.
 
     Args:
         path: of a file that :func:`save` wrote.

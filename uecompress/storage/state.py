@@ -19,7 +19,8 @@ def collect(model):
         the frozen parameters.
 
     Raises:
-        TypeError: a tensor, or a hook, that a file cannot hold; its name is in the message.
+        TypeError: a tensor, a hook or a changed ``forward`` that a file cannot hold; its name is
+            in the message.
     """
     tensors, shared, frozen, first = {}, {}, [], {}
     inner = tuple(
@@ -49,6 +50,8 @@ def collect(model):
 
 def _own_tensors(module, path):
     """Key, identity, value and requires_grad (None for a buffer) of a module's own tensors."""
+    if "forward" in vars(module):
+        raise TypeError(f"layer {path!r} has a forward of its own, which a file cannot hold")
     computed = {}
     for hook in [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]:
         if not isinstance(hook, prune.BasePruningMethod):

@@ -46,7 +46,7 @@ def cp(a, rank, *, iterations=1000, tol=1e-10, seed=0):
     values = to_torch(a).detach().cpu().double()
     scale = values.abs().max()  # so that squares neither overflow nor vanish
     if scale == 0:
-        factors = [torch.full((n, rank), n**-0.5) for n in a.shape]
+        factors = [torch.full((n, rank), n**-0.5, dtype=torch.float64) for n in a.shape]
         return like(torch.zeros(rank), a), [like(factor, a) for factor in factors]
     rng = np.random.default_rng(seed)
     start = None, [torch.from_numpy(rng.standard_normal((n, rank))) for n in a.shape]

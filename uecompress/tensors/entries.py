@@ -34,6 +34,7 @@ class Entries:
         for n in self.shape:
             if not isinstance(n, numbers.Integral) or isinstance(n, bool) or n < 1:
                 raise ValueError(f"a shape has whole numbers of at least 1, not {self.shape}")
+        self.shape = tuple(map(int, self.shape))  # small NumPy integers overflow in products
 
     @property
     def evaluations(self):

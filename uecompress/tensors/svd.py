@@ -83,8 +83,8 @@ def randomized_svd(a, rank, *, oversampling=10, iterations=4, seed=0):
     Args:
         a: a matrix (m, n).
         rank: the number of singular values to keep, 1 to min(m, n).
-        oversampling: extra random vectors.
-        iterations: power iterations.
+        oversampling: extra random vectors, at least 0.
+        iterations: power iterations, at least 0.
         seed: of the random vectors; the same for NumPy and torch.
 
     Returns:
@@ -92,9 +92,14 @@ def randomized_svd(a, rank, *, oversampling=10, iterations=4, seed=0):
 
     Raises:
         TypeError, ValueError: as for :func:`truncated_svd`.
+        ValueError: ``oversampling`` or ``iterations`` below 0.
     """
     xp = check_matrix(a)
     check_rank(rank, min(a.shape))
+    if oversampling < 0 or iterations < 0:
+        raise ValueError(
+            f"oversampling and iterations must be at least 0, not {oversampling} and {iterations}"
+        )
     width = min(rank + oversampling, *a.shape)
     noise = np.random.default_rng(seed).standard_normal((a.shape[1], width))
     if xp is torch:
