@@ -326,3 +326,12 @@ def test_bad_predictions_and_labels(function):
         function(log_probs, y[:-1])
     with pytest.raises(ValueError, match=r"0\.\.3"):
         function(log_probs, y + 4)
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers():
+    log_probs, y = calibrated(50)
+    seven = np.int64(7)
+    assert u.ece(log_probs, y, bins=seven) == u.ece(log_probs, y, bins=7)
+    assert u.ece(log_probs, y, bins=seven, mass=True) == u.ece(log_probs, y, bins=7, mass=True)
+    interval = u.ece_interval(log_probs, y, bins=seven, samples=seven)
+    assert interval == u.ece_interval(log_probs, y, bins=7, samples=7)

@@ -98,3 +98,14 @@ def test_tolerance_is_one_in_a_thousand_for_real_numbers_and_none_for_whole_ones
 def test_a_mistake_that_leads_to_the_right_answer_is_refused():
     with pytest.raises(ValueError, match="you were lucky"):
         check(None, 4, {"you were lucky": 4})
+
+
+def test_truth_values_of_numpy_and_of_python_are_the_same(capsys):
+    check(np.bool_(True), True)
+    check(False, np.bool_(True))
+    assert [line[0] for line in capsys.readouterr().out.splitlines()] == ["✓", "✗"]
+
+
+def test_a_mistake_that_gives_no_number_explains_no_number(capsys):
+    check(3, 2, {"you returned a word": "two"})
+    assert capsys.readouterr().out == "✗ 3 is too large\n"

@@ -208,6 +208,26 @@ def test_buffers_that_are_weights_count_and_statistics_do_not():
     assert u.nonzero_count(norm) == networks.parameter_count(norm) == 14
 
 
+def test_what_a_parametrization_is_made_of_does_not_count_beside_the_value():
+    class Mask(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("mask", torch.arange(50).reshape(5, 10) % 2)
+            self.gain = nn.Linear(3, 3)
+
+        def forward(self, weight):
+            return weight * self.mask
+
+    layer = parametrize.register_parametrization(nn.Linear(10, 5), "weight", Mask())
+    assert u.nonzero_count(nn.Sequential(layer, nn.Linear(5, 2))) == 25 + 5 + 12
+
+
+def test_a_masked_batch_norm_counts_with_its_value():
+    norm = prune.l1_unstructured(nn.BatchNorm1d(7), "weight", amount=3)
+    nn.init.ones_(norm.bias)
+    assert u.nonzero_count(norm) == 4 + 7
+
+
 # --- what all of them share --------------------------------------------------------------------
 
 MEASURES = [u.multiply_adds, u.peak_memory, u.latency]

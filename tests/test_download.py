@@ -338,3 +338,10 @@ def test_the_cache_is_where_the_desktop_standard_puts_it(monkeypatch, tmp_path):
     assert files.cache() == tmp_path / ".cache" / "uecompress"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
     assert files.cache() == tmp_path / "elsewhere" / "uecompress"
+
+
+def test_every_checksum_can_be_that_of_a_file():
+    for name, (_, sha256) in files.SOURCES.items():
+        assert len(bytes.fromhex(sha256)) == 32, name
+    published = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
+    assert files.SOURCES["cifar-10-binary.tar.gz"][1] == published

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -61,6 +62,18 @@ def test_stacked_members_are_the_networks_trained_alone(network, optimizer, n):
     assert isinstance(ensemble, networks.Ensemble)
     assert not any(module.training for module in ensemble.modules())
     assert [str(member) for member in ensemble.members] == [str(model) for model in models]
+
+
+def test_an_empty_sequential_is_stacked_as_the_identity():
+    def network(seed):
+        torch.manual_seed(seed)
+        block = networks.Residual(nn.Linear(6, 6), nn.Sequential())
+        return nn.Sequential(block, nn.Linear(6, 3)).double()
+
+    models = [network(m) for m in range(3)]
+    assert ensembles.stackable(models, clusters()[0])
+    ensemble = quick(models, clusters())
+    assert_equal_networks(ensemble.members, alone(models, clusters()), atol=1e-10)
 
 
 def test_images_and_a_learning_rate_that_falls():
@@ -185,9 +198,23 @@ def test_bad_data_are_refused_as_by_fit():
         quick(models, (x, y + 1))
     with pytest.raises(ValueError, match="batch_size must be a whole number"):
         quick(models, (x, y), batch_size=0)
+    with pytest.raises(TypeError, match="x must be a torch tensor, not list"):
+        quick(models, (x.tolist(), y))
+    with pytest.raises(TypeError, match="labels must be a torch tensor, not ndarray"):
+        quick(models, (x, y.numpy()))
+    with pytest.raises(ValueError, match="no parameters to train"):
+        quick([nn.ReLU()] * 3, (x, y))
     models[1].linear2.bias.data.fill_(torch.inf)
     with pytest.raises(FloatingPointError, match="in epoch 1"):
         quick(models, (x, y))
+
+
+def test_whole_numbers_of_any_type_are_the_same_settings():
+    models = [small_mlp(m) for m in range(3)]
+    expected = quick(models, clusters(), epochs=2, batch_size=16)
+    for two, sixteen in [(2.0, 16.0), (np.int64(2), np.int64(16))]:
+        ensemble = quick(models, clusters(), epochs=two, batch_size=sixteen)
+        assert_equal_networks(ensemble.members, expected.members, atol=0)
 
 
 # --- Monte Carlo dropout -----------------------------------------------------------------------

@@ -214,7 +214,7 @@ def test_channel_pad_passes_gradients_and_vectorises():
 
 
 def test_channel_pad_refuses():
-    for padding in (-1, (1, 1), (0, 0, 0, -1)):
+    for padding in (-1, (1, 1), (0, 0, 0, -1), (0.5, 1, 1, 1), (1.0,) * 4):
         with pytest.raises(ValueError, match="four non-negative ints"):
             networks.ChannelPad2d(padding, 1)
     with pytest.raises(ValueError, match="channels must be positive, got 0"):

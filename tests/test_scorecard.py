@@ -278,6 +278,7 @@ def test_table():
     }
     chosen = u.scorecard_table(rows, ["nll", "bytes"])
     assert chosen.columns.tolist() == ["NLL (nats)", "bytes"]
+    assert u.scorecard_table(iter(rows), iter(["nll", "bytes"])).equals(chosen)
     with pytest.raises(ValueError, match="at least one row"):
         u.scorecard_table([])
     with pytest.raises(ValueError, match=r"unknown quantities \['error'\]; there are name, "):

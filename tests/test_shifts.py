@@ -63,6 +63,8 @@ def test_noise(x):
     assert torch.equal(data.noise(x, 0), x)
     with pytest.raises(ValueError, match="at least 0, not -1"):
         data.noise(x, -1)
+    with pytest.raises(ValueError, match="at least 0, not nan"):
+        data.noise(x, math.nan)
 
 
 @pytest.mark.parametrize("name", data.CORRUPTIONS)
@@ -166,6 +168,11 @@ def test_canny_edges_keep_weak_pixels_beside_strong_ones():
     assert canny(ramp * contrast)[:, 14].sum() == 26
     contrast[:20] = low * 0.9
     assert canny(ramp * contrast)[:17].sum() == 0
+
+
+def test_canny_edges_of_scans_are_as_many_as_scikit_image_finds(x):
+    assert data.corrupt(x, "canny_edges").sum() == 9626
+    assert data.corrupt(data.load("glyphs", "test")[0][:100], "canny_edges").sum() == 13_027
 
 
 def test_canny_edges_are_those_of_scikit_image(x):

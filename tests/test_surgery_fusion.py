@@ -272,3 +272,15 @@ def test_modes_and_frozen_parameters_are_kept():
     assert not fused.conv.bias.requires_grad
     assert fused.block1.branch.conv1.bias.requires_grad
     assert (fused.conv.training, fused.linear.training) == (True, False)
+
+
+@pytest.mark.parametrize("place", ["before", "behind"])
+def test_the_name_of_the_padding_takes_no_other_modules_place(place):
+    other = nn.ZeroPad2d(2)
+    layers = OrderedDict(norm=nn.BatchNorm2d(2), conv1=nn.Conv2d(2, 3, 3, padding=1))
+    layers |= {"conv1_pad": other}
+    if place == "before":
+        layers.move_to_end("conv1_pad", last=False)
+    fused = assert_fused_exactly(randomised(nn.Sequential(layers)), images(2, 2, 6, 6))
+    assert isinstance(fused.conv1_pad, nn.ZeroPad2d)
+    assert isinstance(fused.conv1_pad_, networks.ChannelPad2d)

@@ -1,5 +1,6 @@
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -124,7 +125,16 @@ def test_bad_data(spoil, message):
         quick(line(), spoil(*clusters()))
 
 
-@pytest.mark.parametrize("bad", [{"epochs": 0}, {"batch_size": 0}, {"batch_size": 1.5}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"batch_size": 1.5},
+        {"epochs": float("inf")},
+        {"epochs": float("nan")},
+    ],
+)
 def test_bad_settings(bad):
     with pytest.raises(ValueError, match="at least 1"):
         quick(line(), clusters(), **bad)
@@ -137,6 +147,7 @@ def test_bad_settings(bad):
         (lambda x, y: (x.float(), y), "x is of torch.float32, but the network needs torch.float64"),
         (lambda x, y: ((10 * x).to(torch.uint8), y), "x is of torch.uint8"),
         (lambda x, y: (x, y.int()), "labels must be int64"),
+        (lambda x, y: (x, y.numpy()), "labels must be a torch tensor, not ndarray"),
         (lambda x, y: (x, y[:, None]), r"labels must be int64 of shape \(N,\)"),
     ],
 )
@@ -182,3 +193,26 @@ def test_soft_targets_reach_the_loss():
     hard = quick(line(), (x, y))
     same = quick(line(), (x, soft), loss=lambda m, x, y, p: nn.functional.cross_entropy(m(x), y))
     torch.testing.assert_close(hard.weight, same.weight)
+
+
+def test_whole_numbers_of_any_type_are_the_same_settings():
+    expected = quick(line(), clusters(), epochs=2, batch_size=16).weight
+    for two, sixteen in [(2.0, 16.0), (np.int64(2), np.int64(16))]:
+        trained = quick(line(), clusters(), epochs=two, batch_size=sixteen)
+        assert torch.equal(trained.weight, expected)
+
+
+def test_data_that_ask_for_gradients_get_none():
+    x, y = clusters()
+    x.requires_grad_()
+    soft = nn.functional.one_hot(y, 4) + x.sum() * 0  # a teacher's answers, with their graph
+    trained = quick(line(), (x, soft), loss=lambda m, x, y, p: nn.functional.cross_entropy(m(x), y))
+    assert x.grad is None
+    assert torch.equal(trained.weight, quick(line(), clusters()).weight)
+
+
+def test_the_data_stay_as_they_are():
+    x, y = clusters()
+    before = x.clone()
+    quick(nn.Sequential(nn.ReLU(inplace=True), line()), (x, y))  # changes what it is given
+    assert torch.equal(x, before)

@@ -7,6 +7,7 @@ from scipy.stats import entropy as scipy_entropy
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss
 from torch import nn
 
+from uecompress import networks
 from uecompress import uncertainty as u
 
 
@@ -170,8 +171,10 @@ def test_predict_gives_log_softmax_in_evaluation_mode(x):
 
 
 def test_predict_does_not_depend_on_the_batch_size(x):
-    whole, parts = u.predict(network(), x), u.predict(network(), x, batch_size=4)
-    torch.testing.assert_close(whole, parts, rtol=0, atol=1e-14)
+    whole = u.predict(network(), x)
+    for batch_size in (1, 4):
+        parts = u.predict(network(), x, batch_size=batch_size)
+        torch.testing.assert_close(whole, parts, rtol=0, atol=1e-14)
 
 
 def test_predict_an_ensemble(x):
@@ -267,3 +270,24 @@ def test_a_network_that_returns_nan_is_refused(x):
     model[2].weight.data.fill_(torch.nan)
     with pytest.raises(ValueError, match="returned NaN"):
         u.predict(model, x)
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "returned"),
+    [
+        (nn.Linear(6, 3), (5, 4, 6), r"\(5, 4, 3\) for 5 examples"),  # 5 members of 4 examples?
+        (nn.Linear(6, 3), (5, 5, 2, 6), r"\(5, 5, 2, 3\) for 5 examples"),
+        (nn.Flatten(0, 1), (5, 2, 6), r"\(1, 10, 6\) for 5 examples"),
+    ],
+)
+def test_a_network_that_returns_no_logits_for_each_example_is_refused(network, shape, returned):
+    with pytest.raises(ValueError, match=returned):
+        u.predict(network, torch.ones(shape))
+
+
+def test_an_ensemble_may_be_given_a_batch_for_each_member():
+    ensemble = networks.Ensemble([networks.lenet5(seed=seed) for seed in range(2)])
+    x = torch.rand(2, 3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    log_probs = u.predict(ensemble, x)
+    for member, batch, each in zip(ensemble.members, x, log_probs, strict=True):
+        assert torch.equal(u.predict(member, batch)[0], each)

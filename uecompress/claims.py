@@ -50,7 +50,8 @@ def check(answer, right, wrong=None):
 
     Args:
         answer: the reader's number, array or tensor.
-        right: the right one. Whole numbers are compared exactly, others to 1 part in 1,000.
+        right: the right one. Whole numbers are compared exactly, others to 1 part in 1,000
+            (and to 1e-9, so that 0 may be off by rounding).
         wrong: explanations of known mistakes, each with the answer that the mistake leads to.
 
     Raises:
@@ -75,7 +76,9 @@ def check(answer, right, wrong=None):
 def agrees(answer, right):
     """Whether two numbers or arrays have the same shape and the same values."""
     answer, right = as_array(answer), as_array(right)
-    return answer is not None and answer.shape == right.shape and close(answer, right).all()
+    if answer is None or right is None:
+        return False
+    return answer.shape == right.shape and close(answer, right).all()
 
 
 def close(answer, right):
@@ -108,7 +111,7 @@ def as_array(value):
     """A NumPy array of real numbers, or None where there is none to be had."""
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu().numpy()
-    if not isinstance(value, (numbers.Number, np.ndarray, list, tuple)):
+    if not isinstance(value, (numbers.Number, np.bool_, np.ndarray, list, tuple)):
         return None
     try:
         array = np.asarray(value)

@@ -69,15 +69,16 @@ def fit(
     """
     x, y = data
     for name, number in {"epochs": epochs, "batch_size": batch_size}.items():
-        if number != int(number) or number < 1:
+        if not number >= 1 or number == math.inf or number != int(number):
             raise ValueError(f"{name} must be a whole number of at least 1, not {number}")
+    epochs, batch_size = int(epochs), int(batch_size)  # 2.0 and NumPy's integers too
     trained = copy.deepcopy(model).train()
     weights = [p for p in trained.parameters() if p.requires_grad]
     if not weights:
         raise ValueError("the network has no parameters to train")
     check_data(model, x, y)
     device = weights[0].device
-    x, y = x.to(device), y.to(device)
+    x, y = x.detach().to(device), y.detach().to(device)
     rate = lr if callable(lr) else lambda _: lr
     steps = optimizer(weights, lr=rate(0.0))
     order = torch.Generator().manual_seed(seed)
@@ -111,13 +112,15 @@ def check_data(model, x, y):
     check_inputs(model, x)
     if len(x) != len(y):
         raise ValueError(f"x has {len(x)} examples but y has {len(y)} labels")
+    if not isinstance(y, torch.Tensor):
+        raise TypeError(f"labels must be a torch tensor, not {type(y).__name__}")
     if y.is_floating_point():  # soft targets: the loss knows what to make of them
         return
     if y.dtype != torch.int64 or y.ndim != 1:
         raise TypeError(f"labels must be int64 of shape (N,), not {y.dtype} of {tuple(y.shape)}")
     with torch.no_grad(), torch.random.fork_rng():
-        device = next(model.parameters()).device
-        classes = copy.deepcopy(model).eval()(x[:1].to(device)).shape[-1]
+        device = next(model.parameters(), x).device
+        classes = copy.deepcopy(model).eval()(x[:1].clone().to(device)).shape[-1]
     if y.min() < 0 or y.max() >= classes:
         raise ValueError(
             f"labels must be in 0..{classes - 1}, but y holds {y.min().item()}..{y.max().item()}"

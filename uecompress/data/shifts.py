@@ -42,9 +42,9 @@ def noise(x, std, seed=0):
         seed: of the noise; the caller's random state is untouched.
 
     Raises:
-        ValueError: ``std`` is negative.
+        ValueError: ``std`` is negative or NaN.
     """
-    if std < 0:
+    if not std >= 0:
         raise ValueError(f"std must be at least 0, not {std}")
     generator = torch.Generator().manual_seed(seed)
     return (x + std * torch.randn(x.shape, generator=generator, dtype=x.dtype)).clamp(0, 1)

@@ -60,6 +60,7 @@ def fit_ensemble(
     settings = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
     settings |= {"optimizer": optimizer, "progress": progress}
     x, y = data
+    training.check_data(models[0], x, y)
     if not stackable(models, x):
         trained = [
             training.fit(model, data, seed=seed, **settings)
@@ -85,8 +86,8 @@ def fit_ensemble(
 def own_batches(n, batch_size, epochs, seeds):
     """The positions (M, B) of each member's examples, step by step, as ``fit`` would order them."""
     orders = [torch.Generator().manual_seed(seed) for seed in seeds]
-    for _ in range(epochs):
+    for _ in range(int(epochs)):
         rows = torch.stack([torch.randperm(n, generator=order) for order in orders])  # (M, N)
-        for batch in rows.split(batch_size, 1):  # (M, B)
+        for batch in rows.split(int(batch_size), 1):  # (M, B)
             if not batch.shape[1] == 1 < min(batch_size, n):
                 yield batch

@@ -65,7 +65,7 @@ class Stacked(nn.Module):
         def stack(name, layer):
             if type(layer) is nn.Flatten:
                 return nn.Flatten(2)
-            if type(layer) in SAME_FOR_ALL:
+            if type(layer) in CONTAINERS + SAME_FOR_ALL:  # an empty nn.Sequential is a leaf
                 return None
             kind = StackedLinear if type(layer) is nn.Linear else StackedBatchNorm1d
             return kind([model.get_submodule(name) for model in models])

@@ -28,7 +28,8 @@ def fuse_batch_norm(model: nn.Module) -> nn.Module:
 
     A Conv2d behind a batch norm pads the norm's output with zeros, which stand for ``-t / s`` in
     its input. Such a layer, ``conv1`` say, gets padding 0 and a :class:`ChannelPad2d` before it,
-    ``conv1_pad``. Reflecting, replicating and circular padding commute with the norm and stay.
+    ``conv1_pad`` (``conv1_pad_`` where that name is taken). Reflecting, replicating and circular
+    padding commute with the norm and stay.
 
     Left as they are: batch norms without a Linear (1d) or Conv2d (2d) beside them, without affine
     parameters, or without running statistics; those before a zero-padded convolution with a
@@ -159,9 +160,11 @@ def _parent(model: nn.Module, name: str) -> tuple[nn.Module, str]:
 
 def _insert_before(parent: nn.Sequential, child: str, pad: ChannelPad2d) -> None:
     """Puts ``pad`` before a child, as ``<child>_pad``; the other names stay as they are."""
-    children = list(parent._modules.items())
+    children, pad_name = list(parent._modules.items()), f"{child}_pad"
+    while pad_name in parent._modules:
+        pad_name += "_"
     parent._modules.clear()
     for name, module in children:
         if name == child:
-            parent.add_module(f"{name}_pad", pad)
+            parent.add_module(pad_name, pad)
         parent.add_module(name, module)

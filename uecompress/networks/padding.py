@@ -1,5 +1,7 @@
 """Padding with a value of its own for every channel: zero padding as seen before a batch norm."""
 
+from numbers import Integral
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -25,12 +27,12 @@ class ChannelPad2d(nn.Module):
 
     def __init__(self, padding: int | tuple[int, int, int, int], channels: int):
         super().__init__()
-        self.padding = (padding,) * 4 if isinstance(padding, int) else tuple(padding)
-        if len(self.padding) != 4 or min(self.padding) < 0:
+        sides = (padding,) * 4 if isinstance(padding, Integral) else tuple(padding)
+        if len(sides) != 4 or not all(isinstance(side, Integral) and side >= 0 for side in sides):
             raise ValueError(f"padding must be one or four non-negative ints, got {padding!r}")
         if channels < 1:
             raise ValueError(f"channels must be positive, got {channels}")
-        self.channels = channels
+        self.padding, self.channels = tuple(map(int, sides)), channels
         self.register_buffer("value", torch.zeros(channels))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

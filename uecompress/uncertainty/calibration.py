@@ -113,8 +113,9 @@ def temperature(log_probs, y):
 
     Returns:
         A number in [0.05, 20], by a coarse grid and a golden-section search in log T. Where the
-        predictions are never wrong, or wrong more often than chance, it is an end of that range;
-        where no T does better than 1, it is 1. An example whose label every member holds for
+        predictions are never wrong, or wrong more often than chance, it lies at an end of that
+        range, or next to it if rounding gives the neighbours the same cost; where no T does better
+        than 1, it is 1. An example whose label every member holds for
         impossible costs infinitely much at every T and has no say.
     """
     log_probs = check_log_probs(log_probs).double()
@@ -162,7 +163,7 @@ def confidences(log_probs, y=None):
 
 def bin_index(confidence, bins, mass=False):
     """The bin 0..bins−1 of each confidence, a tensor (N,)."""
-    if not isinstance(bins, int) or bins < 1:
+    if not isinstance(bins, int | np.integer) or bins < 1:
         raise ValueError(f"bins must be a whole number of at least 1, not {bins}")
     if mass:
         inner = torch.linspace(0, 1, bins + 1, dtype=confidence.dtype)[1:-1]
@@ -177,7 +178,7 @@ def error(index, gap, bins):
 
 def repeat(draw, samples, seed):
     """``draw(generator)`` as often as ``samples`` says, from one seed: an array (samples,)."""
-    if not isinstance(samples, int) or samples < 1:
+    if not isinstance(samples, int | np.integer) or samples < 1:
         raise ValueError(f"samples must be a whole number of at least 1, not {samples}")
     generator = torch.Generator().manual_seed(seed)
     return np.array([draw(generator) for _ in range(samples)])

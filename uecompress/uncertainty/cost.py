@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from uecompress.uncertainty.predict import evaluation_mode, predict
 
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # of batch normalization
 OTHER_PRODUCTS = {  # that torch's counter leaves out: their flops from the shapes of the operands
     torch.ops.aten.dot: lambda a, b, **_: 2 * a[0],
     torch.ops.aten.mv: lambda a, b, **_: 2 * math.prod(a),
@@ -33,7 +34,8 @@ def multiply_adds(model, x, *, samples=None):
     They are counted while ``x`` runs through the network as one batch: matrix products and
     convolutions, in layers of any kind. A multiplication by zero counts, so unstructured pruning
     saves nothing here. What works entry by entry (normalization, activations, pooling, the sum of
-    biases) does not count. What a layer computes once for the whole batch is shared by it.
+    biases) does not count. What a layer computes once for the whole batch is shared by it. Torch's
+    own fused operations (the fast path of its transformer encoder, ``nn.Bilinear``) are not seen.
 
     Args:
         model: a network or an ensemble; it is not changed.
@@ -159,19 +161,22 @@ def nonzero_count(model):
     out is zero. A shared tensor counts once.
     """
     with torch.no_grad(), evaluation_mode(model):
-        tensors = [tensor for module in model.modules() for tensor in kept_tensors(module)]
+        lists = [m for m in model.modules() if isinstance(m, parametrize.ParametrizationList)]
+        inner = {module for each in lists for module in each.modules()}  # the layer has the value
+        modules = [module for module in model.modules() if module not in inner]
+        tensors = [tensor for module in modules for tensor in kept_tensors(module)]
         unique = {id(tensor): tensor for tensor in tensors}
         return sum(int(tensor.count_nonzero()) for tensor in unique.values())
 
 
 def kept_tensors(module):
     """The tensors of one module, without its children, that :func:`nonzero_count` looks at."""
-    if isinstance(module, parametrize.ParametrizationList):
-        return  # the layer it belongs to has the value
     yield from (getattr(module, name) for name in getattr(module, "parametrizations", ()))
-    buffers = {} if isinstance(module, _BatchNorm) else module._buffers
-    tensors = {**module._parameters, **buffers}
+    statistics = STATISTICS if isinstance(module, _BatchNorm) else ()
+    tensors = {**module._parameters, **module._buffers}
     for name, tensor in tensors.items():
+        if name in statistics:
+            continue
         weight = name.removesuffix("_orig").removesuffix("_mask")
         if {f"{weight}_orig", f"{weight}_mask"} <= tensors.keys():  # of torch.nn.utils.prune
             if name.endswith("_orig"):

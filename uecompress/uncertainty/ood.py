@@ -18,7 +18,7 @@ def auroc(in_scores, out_scores):
         out_scores: scores (K,) of foreign examples.
 
     Raises:
-        ValueError: an empty vector, a wrong shape, or NaN.
+        ValueError: an empty vector, a wrong shape, or NaN; infinity too, but not in :func:`fpr95`.
     """
     return float(roc_auc_score(*labelled(in_scores, out_scores)))
 

@@ -29,8 +29,8 @@ def predict(model, x, *, samples=None, seed=0, batch_size=1000):
 
     Raises:
         TypeError: inputs that are not a tensor of the network's type.
-        ValueError: empty or non-finite inputs, a network that returns NaN, ``samples`` below 1 or
-            asked of a network without random weights.
+        ValueError: empty or non-finite inputs, a network that returns NaN or no logits of each
+            example, ``samples`` below 1 or asked of a network without random weights.
     """
     check_inputs(model, x)
     if batch_size < 1:
@@ -44,6 +44,12 @@ def predict(model, x, *, samples=None, seed=0, batch_size=1000):
     with evaluation_mode(model, sampling=samples is not None), torch.random.fork_rng():
         torch.manual_seed(seed)
         rows = [forward(model, x, batch_size) for _ in range(samples or 1)]  # S of (M, N, C)
+    per_member = x.ndim == 5  # one batch for each member, as networks.Ensemble takes it
+    if rows[0].ndim != 3 or (rows[0].shape[1] != len(x) and not per_member):
+        raise ValueError(
+            f"the network returned shape {tuple(rows[0].shape)} for {len(x)} examples, where "
+            "logits (N, C) or (M, N, C) are expected"
+        )
     log_probs = torch.stack(rows, dim=1).flatten(0, 1)  # (M, S, N, C) -> (M·S, N, C)
     if log_probs.isnan().any():
         raise ValueError("the network returned NaN")

@@ -194,9 +194,10 @@ def scorecard_table(rows, quantities=None):
     Raises:
         ValueError: no rows, or an unknown quantity.
     """
+    rows, quantities = list(rows), list(quantities or ())
     if not rows:
         raise ValueError("the table needs at least one row")
-    unknown = set(quantities or ()) - HEADS.keys()
+    unknown = set(quantities) - HEADS.keys()
     if unknown:
         raise ValueError(f"unknown quantities {sorted(unknown)}; there are {', '.join(HEADS)}")
     measured = [key for key in HEADS if any(row[key] is not None for row in rows)]
