@@ -80,6 +80,13 @@ def plain_layer(layer, weight):
     return plain
 
 
+def check_positive(**numbers):
+    """An error that names the first number that is not positive and finite."""
+    for name, number in numbers.items():
+        if not 0 < number < math.inf:
+            raise ValueError(f"{name} must be positive and finite, not {number}")
+
+
 @contextmanager
 def naming(name):
     """Make each error say which layer it is about."""

@@ -16,6 +16,7 @@ import math
 import torch
 from torch import nn
 
+from uecompress.bayes.convert import check_positive
 from uecompress.bayes.groups import GroupConv2d, GroupLinear
 
 
@@ -156,13 +157,6 @@ def log_normal_inverse_gamma_kl(mu, log_sigma2, shape, scale):
     energy = scale * (0.5 * log_sigma2.exp() - mu).exp()
     constant = math.lgamma(shape) - shape * math.log(scale)
     return constant + shape * mu + energy - log_normal_entropy(log_sigma2)
-
-
-def check_positive(**numbers):
-    """An error that names the first number that is not positive and finite."""
-    for name, number in numbers.items():
-        if not 0 < number < math.inf:
-            raise ValueError(f"{name} must be positive and finite, not {number}")
 
 
 def log_normal_entropy(log_sigma2):

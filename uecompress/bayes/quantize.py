@@ -1,4 +1,4 @@
-"""From VNQ posteriors to codes (Achterhold et al. 2018, section 3.2)."""
+"""From VNQ posteriors to codes (Achterhold et al. 2018, eq. 15)."""
 
 import math
 
