@@ -19,7 +19,9 @@ DENSE = {
     "lenet300": {"epochs": 20, "batch_size": 128, "lr": 1e-3, "bfloat16": False},
     "lenet5": {"epochs": 12, "batch_size": 128, "lr": 1e-3, "bfloat16": True},
 }
-DECAY = {  # a Gaussian prior of the weights without an ELBO, from scratch
+# A Gaussian prior of the weights without an ELBO, from scratch. Of 1e-6, 1e-5, 3e-5, 1e-4, 3e-4 and
+# 1e-3 this decay gave the smallest validation NLL.
+DECAY = {
     "lenet300": {"epochs": 60, "batch_size": 128, "lr": 1e-3, "weight_decay": 3e-4},
 }
 ORDINARY = {"dense": DENSE, "decay": DECAY}
