@@ -16,9 +16,9 @@ from uecompress.bayes.bits import (
     mantissa_bits,
     round_to_precision,
 )
-from uecompress.bayes.clusters import cluster_weights, maximum_compression
 from uecompress.bayes.group_jeffreys import GroupJeffreysConv2d, GroupJeffreysLinear
-from uecompress.bayes.masks import group_scores, prune_groups
+from uecompress.bayes.prune import group_scores, prune_groups
+from uecompress.networks import cluster_weights, maximum_compression
 
 
 def test_mantissa_bits():
@@ -240,7 +240,7 @@ def test_biases_too_large_for_half_precision_stay():
 
 def test_round_to_precision_knows_the_names_of_its_layers(posterior, pruned):
     precision = bit_precision(posterior, pruned)
-    small = bayes.shrink(pruned)  # its first layer is 'linear1.1'
+    small = networks.shrink(pruned)  # its first layer is 'linear1.1'
     with pytest.raises(ValueError, match=r"'linear1' is not a layer of it; there are linear1\.1"):
         round_to_precision(small, precision)
     one = round_to_precision(pruned, {"linear2": BitPrecision(1, 3)})

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal, Normal
 
-from uecompress import bayes
+from uecompress import bayes, divergences
 
 PRECISIONS = {"prior_precision": 0.7, "noise_precision": 9.0}
 
@@ -57,7 +57,7 @@ def test_evidence_in_four_ways(degree):
     # The ELBO of the exact posterior.
     fit = log_likelihood(features, y, mean) - 4.5 * (features.T @ features * covariance).sum()
     prior = torch.zeros(degree + 1).double(), torch.eye(degree + 1).double() / 0.7
-    elbo = fit - bayes.gaussian_kl(mean, covariance, *prior)
+    elbo = fit - divergences.gaussian_kl(mean, covariance, *prior)
     assert ours == pytest.approx(elbo.item(), abs=1e-6)
 
 
@@ -67,12 +67,12 @@ def test_the_gap_of_the_best_diagonal_gaussian():
     precision = torch.linalg.inv(covariance)
     variance = 1 / precision.diagonal()  # the optimum; the mean is the exact one
     fit = log_likelihood(features, y, mean) - 4.5 * (features.square().sum(0) * variance).sum()
-    elbo = fit - bayes.diagonal_gaussian_kl(mean, variance, 0, 1 / 0.7)
+    elbo = fit - divergences.diagonal_gaussian_kl(mean, variance, 0, 1 / 0.7)
     gap = bayes.log_evidence(features, y, **PRECISIONS) - elbo
     expected = (precision.diagonal().log().sum() - torch.logdet(precision)) / 2
     torch.testing.assert_close(gap, expected, rtol=0, atol=1e-8)
     assert gap > 1
-    assert (gap - bayes.gaussian_kl(mean, variance.diag(), mean, covariance)).abs() < 1e-8
+    assert (gap - divergences.gaussian_kl(mean, variance.diag(), mean, covariance)).abs() < 1e-8
 
 
 @pytest.mark.parametrize("seed", [0, 3, 5])

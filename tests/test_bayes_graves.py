@@ -168,7 +168,7 @@ def test_digits_need_few_weights(seed):
     )
     pruned = bayes.graves_prune(trained, 0.95)
     whole, sparse = (uncertainty.accuracy(uncertainty.predict(m, x), y) for m in (trained, pruned))
-    print(f"Graves: {whole:.3f} -> {sparse:.3f}, {bayes.nonzero_weights(pruned)} weights")
+    print(f"Graves: {whole:.3f} -> {sparse:.3f}, {networks.nonzero_weights(pruned)} weights")
     assert whole > 0.7
     assert sparse > whole - 0.06
-    assert bayes.nonzero_weights(pruned) < 0.05 * 79_400
+    assert networks.nonzero_weights(pruned) < 0.05 * 79_400

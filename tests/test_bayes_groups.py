@@ -10,7 +10,7 @@ from uecompress import bayes, networks, uncertainty
 from uecompress.bayes.clip_sigma import clip_sigma
 from uecompress.bayes.group_jeffreys import GroupJeffreysConv2d, GroupJeffreysLinear
 from uecompress.bayes.horseshoe import HorseshoeConv2d, HorseshoeLinear
-from uecompress.bayes.standard_normal import standard_normal_kl
+from uecompress.divergences import standard_normal_kl
 
 LINEAR = [GroupJeffreysLinear, HorseshoeLinear]
 CONV = [GroupJeffreysConv2d, HorseshoeConv2d]

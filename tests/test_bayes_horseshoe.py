@@ -14,7 +14,8 @@ from uecompress.bayes.horseshoe import (
     log_normal_gamma_kl,
     log_normal_inverse_gamma_kl,
 )
-from uecompress.bayes.masks import group_scores, prune_groups, shrink
+from uecompress.bayes.prune import group_scores, prune_groups
+from uecompress.networks import shrink
 
 KLS = {
     "gamma": (log_normal_gamma_kl, lambda a, b: stats.gamma(a, scale=b)),

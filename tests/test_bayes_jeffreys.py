@@ -8,10 +8,10 @@ import torch
 from uecompress import networks
 from uecompress.bayes.bits import fixed_point
 from uecompress.bayes.clip_sigma import clip_sigma
-from uecompress.bayes.clusters import maximum_compression
 from uecompress.bayes.group_jeffreys import GroupJeffreysConv2d, GroupJeffreysLinear
 from uecompress.bayes.log_uniform import exact_log_uniform_kl
-from uecompress.bayes.masks import prune_groups, shrink
+from uecompress.bayes.prune import prune_groups
+from uecompress.networks import maximum_compression, shrink
 
 
 @pytest.mark.parametrize("layer", [GroupJeffreysLinear(321, 2), GroupJeffreysConv2d(1, 321, 2)])

@@ -6,13 +6,13 @@ import pytest
 import torch
 from scipy.special import expit
 
-from uecompress import bayes
+from uecompress import bayes, divergences
 
 FUNCTIONS = pytest.mark.parametrize(
     "kl",
     [
         lambda w: bayes.log_uniform_kl(w).sum(),
-        lambda w: bayes.standard_normal_kl(w[:3], w[3:]),
+        lambda w: divergences.standard_normal_kl(w[:3], w[3:]),
         lambda w: bayes.multi_spike_kl(0.2 * w[:3], w[3:]).sum(),
     ],
     ids=["log-uniform", "standard normal", "multi-spike"],
@@ -35,7 +35,7 @@ def test_first_and_second_derivatives(kl):
 
 def test_a_gradient_penalty_keeps_the_kl():
     mu = torch.tensor([0.6, -0.8], dtype=torch.float64, requires_grad=True)
-    loss = bayes.standard_normal_kl(mu, torch.zeros_like(mu)) + mu.pow(3).sum()
+    loss = divergences.standard_normal_kl(mu, torch.zeros_like(mu)) + mu.pow(3).sum()
     (slope,) = torch.autograd.grad(loss, mu, create_graph=True)
     (second,) = torch.autograd.grad(slope.sum(), mu)
     torch.testing.assert_close(second, 1 + 6 * mu.detach())
@@ -78,7 +78,7 @@ def test_the_quantizing_kl_has_the_window_of_its_paper(theta):
 
 def test_bad_input():
     column, row = torch.zeros(3, 1), torch.zeros(3)
-    for kl in (bayes.standard_normal_kl, bayes.multi_spike_kl):
+    for kl in (divergences.standard_normal_kl, bayes.multi_spike_kl):
         for wrong in (column, row[:1]):
             with pytest.raises(ValueError, match=r"expected one shape, got .*'log_sigma2'"):
                 kl(row, wrong)

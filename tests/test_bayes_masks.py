@@ -8,7 +8,8 @@ from torch import nn
 from uecompress import networks
 from uecompress.bayes.group_jeffreys import GroupJeffreysConv2d, GroupJeffreysLinear
 from uecompress.bayes.horseshoe import HorseshoeConv2d, HorseshoeLinear
-from uecompress.bayes.masks import SelectFeatures, group_scores, prune_groups, shrink
+from uecompress.bayes.prune import group_scores, prune_groups
+from uecompress.networks import SelectFeatures, shrink
 
 KINDS = {
     "jeffreys": (GroupJeffreysLinear, GroupJeffreysConv2d),

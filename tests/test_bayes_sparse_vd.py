@@ -6,7 +6,7 @@ import torch
 from scipy.integrate import quad
 from torch import nn
 
-from uecompress import bayes, data, training, uncertainty
+from uecompress import bayes, data, networks, training, uncertainty
 
 RANGE = torch.linspace(-8, 8, 321, dtype=torch.float64)
 
@@ -179,9 +179,9 @@ def test_prune_where_log_alpha_is_three_or_more():
     plain = bayes.prune(layer)
     assert type(plain) is nn.Conv2d
     assert plain.weight.flatten().tolist() == pytest.approx([thetas[0], 0, -2])
-    assert bayes.nonzero_weights(plain) == 2
+    assert networks.nonzero_weights(plain) == 2
     # alpha ≥ 3, not log alpha, would remove weights that carry signal.
-    assert bayes.nonzero_weights(bayes.prune(layer, math.log(3))) == 1
+    assert networks.nonzero_weights(bayes.prune(layer, math.log(3))) == 1
     with pytest.raises(ValueError, match="nothing would remain"):
         bayes.prune(layer, -8)
 
@@ -223,20 +223,20 @@ def test_digits_need_one_weight_in_fifty(seed, trained):
     model = trained if seed == 0 else train(seed, bayes.elbo_loss(1000, (0.1, 0.5)))
     pruned = bayes.prune(model)
     print(f"sparse VD: {accuracy(model):.3f} -> {accuracy(pruned):.3f}, "
-          f"{bayes.nonzero_weights(pruned)} weights")  # fmt: skip
+          f"{networks.nonzero_weights(pruned)} weights")  # fmt: skip
     assert accuracy(model) > 0.8
     assert accuracy(pruned) > accuracy(model) - 0.04
-    assert bayes.nonzero_weights(pruned) < 79_400 / 50
+    assert networks.nonzero_weights(pruned) < 79_400 / 50
 
 
 def test_fine_tuning_keeps_the_zeros(trained):
     pruned = bayes.prune(trained)
     settings = {"epochs": 2, "batch_size": 64, "lr": 1e-3, "seed": 0, "progress": False}
     images = data.load("digits", "train")
-    tuned = training.fit(pruned, images, after_step=bayes.hold_zeros(pruned), **settings)
+    tuned = training.fit(pruned, images, after_step=networks.hold_zeros(pruned), **settings)
     free = training.fit(pruned, images, **settings)
-    assert bayes.nonzero_weights(tuned) == bayes.nonzero_weights(pruned)
-    assert bayes.nonzero_weights(free) > 10 * bayes.nonzero_weights(pruned)
+    assert networks.nonzero_weights(tuned) == networks.nonzero_weights(pruned)
+    assert networks.nonzero_weights(free) > 10 * networks.nonzero_weights(pruned)
     assert not torch.equal(tuned[1].weight, pruned[1].weight)
 
 
@@ -244,29 +244,29 @@ def test_zeros_are_held_in_the_network_that_has_them():
     model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     model[0].weight.data[:, 1] = 0
     model[2].weight.data[0, 0] = 0
-    small = bayes.shrink(model)  # a choice of three inputs, and a smaller layer '0.1'
-    after_step = bayes.hold_zeros(small)
+    small = networks.shrink(model)  # a choice of three inputs, and a smaller layer '0.1'
+    after_step = networks.hold_zeros(small)
     with torch.no_grad():
         small[2].weight.fill_(1)
         after_step(small, 0.5)
         assert small[2].weight.tolist() == [[0, 1, 1], [1, 1, 1]]
         with pytest.raises(ValueError, match=r"'0\.1' is not a layer of the network whose zeros"):
-            bayes.hold_zeros(model)(small, 0.5)
+            networks.hold_zeros(model)(small, 0.5)
         with pytest.raises(ValueError, match="'0' is not a layer of the network whose zeros"):
-            bayes.hold_zeros(nn.Sequential(nn.Linear(4, 2)))(nn.Sequential(nn.Linear(4, 3)), 0.5)
+            networks.hold_zeros(nn.Sequential(nn.Linear(4, 2)))(nn.Sequential(nn.Linear(4, 3)), 0.5)
 
 
 @pytest.mark.parametrize("kind", ["mean_field", "sparse_vd", "group_jeffreys", "vnq"])
 def test_posteriors_are_no_weights_to_count(kind):
     model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
-    assert bayes.nonzero_weights(model) == 18
+    assert networks.nonzero_weights(model) == 18
     model[2] = bayes.variational(model[2], kind)
     with pytest.raises(ValueError, match="'2' is a variational layer"):
-        bayes.nonzero_weights(model)
+        networks.nonzero_weights(model)
 
 
 def test_wrong_versions_fail(trained):
-    right = bayes.nonzero_weights(bayes.prune(trained))
+    right = networks.nonzero_weights(bayes.prune(trained))
     # KL divided by the batch, not by N: it outweighs the data.
     with pytest.raises(ValueError, match="nothing would remain"):
         bayes.prune(train(0, bayes.elbo_loss(100), epochs=15))
@@ -276,4 +276,4 @@ def test_wrong_versions_fail(trained):
     def wrong_sign(model, x, y, progress):
         return training.cross_entropy(model, x, y, progress) - bayes.kl(model) / n
 
-    assert bayes.nonzero_weights(bayes.prune(train(0, wrong_sign, epochs=15))) > 20 * right
+    assert networks.nonzero_weights(bayes.prune(train(0, wrong_sign, epochs=15))) > 20 * right

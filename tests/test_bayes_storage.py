@@ -44,7 +44,7 @@ def test_a_shrunken_network_is_stored_with_its_selection_of_pixels(tmp_path):
         for layer in (model.linear1, model.linear2):
             layer.z_log_sigma2[::2] = 10.0
     pruned = bayes.prune_groups(model, 3.0)
-    small = bayes.shrink(pruned)
+    small = networks.shrink(pruned)
     assert storage.save(small, tmp_path / "small") < 0.6 * storage.save(pruned, tmp_path / "pruned")
     loaded = storage.load(tmp_path / "small")
     assert torch.equal(*(uncertainty.predict(m, images()) for m in (small, loaded)))
@@ -56,6 +56,6 @@ def test_a_pruned_network_pays_for_what_is_left(tmp_path):
         model.linear1.weight_log_sigma2[:, ::2] = 5.0
     whole, half = bayes.prune(model, float("inf")), bayes.prune(model)
     sizes = [storage.save(m, tmp_path / "network") for m in (whole, half)]
-    kept = bayes.nonzero_weights(half)
+    kept = networks.nonzero_weights(half)
     assert kept == 300 * 392 + 30_000 + 1_000
-    assert sizes[1] / sizes[0] == pytest.approx(kept / bayes.nonzero_weights(whole), rel=0.02)
+    assert sizes[1] / sizes[0] == pytest.approx(kept / networks.nonzero_weights(whole), rel=0.02)

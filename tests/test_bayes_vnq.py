@@ -223,10 +223,10 @@ def test_a_weight_at_the_threshold_goes():
 def test_without_weights_a_network_predicts_by_its_biases():
     model = networks.lenet5()
     empty = quantize(bayes.variational(model, "vnq"), -math.inf)
-    assert bayes.nonzero_weights(empty) == 0
+    assert networks.nonzero_weights(empty) == 0
     x = torch.rand(3, 1, 28, 28)
     expected = model.linear2.bias.detach().double().log_softmax(dim=0).expand(1, 3, 10)
-    for network in (empty, bayes.shrink(empty)):
+    for network in (empty, networks.shrink(empty)):
         torch.testing.assert_close(uncertainty.predict(network, x), expected)
 
 

@@ -25,7 +25,7 @@ def test_every_compressed_network_is_kept_and_no_other():
 @pytest.mark.parametrize("name", KEPT)
 def test_a_kept_file_has_the_size_and_the_weights_of_its_row(name):
     row, model = KEPT[name], storage.load(FOLDER / name)
-    layers = networks.linear_and_conv_layers(bayes.shrink(model))
+    layers = networks.linear_and_conv_layers(networks.shrink(model))
     assert (FOLDER / name).stat().st_size == row["bytes"]
     assert sum(layer.weight.count_nonzero() for _, layer in layers) == sum(row["nonzero_weights"])
     assert row["byte_ratio"] == pytest.approx(4 * row["parameters"] / row["bytes"], rel=1e-5)
@@ -133,6 +133,6 @@ def test_the_tuned_network_has_the_zeros_of_the_pruned_and_each_layer_its_own_bi
     for name, bits in [("1.1", 15), ("3", 12)]:
         rounded = (2**bits * tuned[name].weight).round() / 2**bits
         assert torch.equal(fast[name].weight, rounded)
-    rounded = bayes.cluster_weights(ways["tuned"], 4)
+    rounded = networks.cluster_weights(ways["tuned"], 4)
     for name, layer in networks.linear_and_conv_layers(ways["compressed"]):
         assert torch.equal(layer.weight, rounded.get_submodule(name).weight)

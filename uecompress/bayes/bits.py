@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-from uecompress.bayes.clusters import half, with_new_values
-from uecompress.bayes.masks import shrink
-from uecompress.networks import linear_and_conv_layers
+from uecompress.networks import linear_and_conv_layers, shrink
+from uecompress.networks.values import half, with_new_values
 
 
 @dataclass(frozen=True)

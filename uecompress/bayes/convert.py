@@ -1,7 +1,6 @@
 """Between an ordinary Linear or Conv2d layer and a variational one, in both directions."""
 
 import math
-from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -78,19 +77,3 @@ def plain_layer(layer, weight):
         if bias:
             plain.bias.copy_(layer.bias_mu)
     return plain
-
-
-def check_positive(**numbers):
-    """An error that names the first number that is not positive and finite."""
-    for name, number in numbers.items():
-        if not 0 < number < math.inf:
-            raise ValueError(f"{name} must be positive and finite, not {number}")
-
-
-@contextmanager
-def naming(name):
-    """Make each error say which layer it is about."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"layer {name!r}: {error}") from None

@@ -9,7 +9,7 @@ import math
 
 import torch
 
-from uecompress.bayes.gaussian import cholesky
+from uecompress.divergences import cholesky
 
 
 def linear_posterior(features, y, *, prior_precision, noise_precision):

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from uecompress.bayes.convert import copy_weights, geometry_of, initial_variances, plain_layer
 from uecompress.bayes.gaussian import draw, draw_weights
-from uecompress.bayes.standard_normal import standard_normal_kl
+from uecompress.divergences import standard_normal_kl
 
 
 class GroupLayer(nn.Module):

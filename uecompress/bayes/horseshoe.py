@@ -16,7 +16,7 @@ import math
 import torch
 from torch import nn
 
-from uecompress.bayes.convert import check_positive
+from uecompress import checks
 from uecompress.bayes.groups import GroupConv2d, GroupLinear
 
 
@@ -29,7 +29,7 @@ class HorseshoeScales:
         s_a starts at the scale of its prior, τ₀², and s_b, whose prior has the heavy tail, at
         1 / τ₀². So s is about 1; starting s_a there would cost 1 / τ₀² nats.
         """
-        check_positive(tau_0=tau_0)
+        checks.positive("tau_0", tau_0)
         self.tau_0 = float(tau_0)
         for name, size in {"s_a": (), "s_b": (), "alpha": (groups,), "beta": (groups,)}.items():
             setattr(self, f"{name}_mu", nn.Parameter(torch.zeros(size)))
@@ -139,7 +139,7 @@ def log_normal_gamma_kl(mu, log_sigma2, shape, scale):
     Raises:
         ValueError: ``shape`` or ``scale`` is not positive.
     """
-    check_positive(shape=shape, scale=scale)
+    shape, scale = checks.positive("shape", shape), checks.positive("scale", scale)
     energy = (mu + 0.5 * log_sigma2.exp() - math.log(scale)).exp()
     constant = shape * math.log(scale) + math.lgamma(shape)
     return constant - shape * mu + energy - log_normal_entropy(log_sigma2)
@@ -153,7 +153,7 @@ def log_normal_inverse_gamma_kl(mu, log_sigma2, shape, scale):
     Raises:
         ValueError: ``shape`` or ``scale`` is not positive.
     """
-    check_positive(shape=shape, scale=scale)
+    shape, scale = checks.positive("shape", shape), checks.positive("scale", scale)
     energy = scale * (0.5 * log_sigma2.exp() - mu).exp()
     constant = math.lgamma(shape) - shape * math.log(scale)
     return constant + shape * mu + energy - log_normal_entropy(log_sigma2)

@@ -7,7 +7,7 @@ import math
 
 import torch
 
-from uecompress.bayes.gaussian import cholesky
+from uecompress.divergences import cholesky
 
 
 def laplace(log_joint, mode):

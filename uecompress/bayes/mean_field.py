@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from uecompress.bayes.convert import check_positive, copy_weights, geometry_of, initial_variances
+from uecompress import checks
+from uecompress.bayes.convert import copy_weights, geometry_of, initial_variances
 from uecompress.bayes.gaussian import draw, draw_weights
 
 
@@ -166,7 +167,7 @@ def set_posterior(layer, plain, initial_log_sigma2):
 
 def set_prior(layer, prior_sigma):
     """Give ``layer`` the prior N(0, prior_sigma²)."""
-    check_positive(prior_sigma=prior_sigma)
+    checks.positive("prior_sigma", prior_sigma)
     layer.prior_sigma = float(prior_sigma)
     layer.register_buffer("prior_mu", torch.tensor(0.0))
     layer.register_buffer("prior_log_sigma2", torch.tensor(2 * math.log(prior_sigma)))

@@ -1,9 +1,11 @@
-"""Zeros where a posterior says that a weight is noise, in an ordinary network."""
+"""Zeros where a posterior says that a weight, or a group of them, is noise."""
 
 import torch
 
-from uecompress.bayes.convert import naming, plain_layer
-from uecompress.networks import linear_and_conv_layers, replace_layers
+from uecompress.bayes.convert import plain_layer
+from uecompress.bayes.groups import GroupLayer
+from uecompress.checks import naming
+from uecompress.networks import replace_layers
 
 
 def prune(model, threshold=3.0):
@@ -54,38 +56,65 @@ def prunable(module):
     )
 
 
-def hold_zeros(model):
-    """An ``after_step`` that keeps the zeros of a pruned network while it is fine-tuned.
+def group_scores(model):
+    """How little each group carries: what :func:`prune_groups` compares with its threshold.
+
+    It is a log α, the log of noise over signal: of the scale in a group normal-Jeffreys layer, of
+    all the group's weights in a horseshoe layer. Both usually fall into two heaps, and the
+    threshold is chosen between them.
 
     Args:
-        model: the network whose zero weights in Linear and Conv2d layers shall stay zero in what
-            :func:`training.fit <uecompress.training.fit>` makes of it.
+        model: a network with group layers.
 
     Returns:
-        ``after_step(model, progress)``.
+        A dict: dotted name of the layer -> scores (groups,), of the input neurons of a Linear and
+        the filters of a Conv2d.
 
     Raises:
-        ValueError: at the first step, a network whose layers are not those of ``model``: after
-            :func:`~uecompress.bayes.shrink` the zeros are those of the smaller network.
+        ValueError: no group layer.
     """
-    zeros = {name: layer.weight == 0 for name, layer in linear_and_conv_layers(model)}
-
-    def after_step(trained, progress):
-        for name, layer in linear_and_conv_layers(trained):
-            if name not in zeros or zeros[name].shape != layer.weight.shape:
-                raise ValueError(f"{name!r} is not a layer of the network whose zeros are held")
-            layer.weight.masked_fill_(zeros[name].to(layer.weight.device), 0)
-
-    return after_step
+    scores = {n: m.prune_score() for n, m in model.named_modules() if isinstance(m, GroupLayer)}
+    if not scores:
+        raise ValueError("the network has no group layer")
+    return scores
 
 
-def nonzero_weights(model):
-    """The number of weights that are not zero in the Linear and Conv2d layers, without biases.
+def prune_groups(model, threshold):
+    """The ordinary network of posterior means (eq. 10) in which groups of high score are zero.
+
+    It has the shapes of ``model``; :func:`networks.shrink <uecompress.networks.shrink>` makes it
+    smaller. Layers of other kinds are copied.
+
+    Args:
+        model: a network with group layers; it is not changed.
+        threshold: groups with scores (see :func:`group_scores`) of at least ``threshold`` become
+            zero. A number, or a dict: dotted name of the layer -> number, without those that keep
+            all groups.
 
     Raises:
-        ValueError: a variational layer, which has posteriors in place of weights.
+        ValueError: no group layer, a name that is none, a score or threshold that is not a number,
+            a parameter of a group layer that is not finite, or a layer that would lose all its
+            groups and with them its input.
     """
-    for name, module in model.named_modules():
-        if hasattr(module, "weight_mu"):
-            raise ValueError(f"{name!r} is a variational layer: prune it, then count its weights")
-    return sum(int(layer.weight.count_nonzero()) for _, layer in linear_and_conv_layers(model))
+    scores = group_scores(model)
+    if not isinstance(threshold, dict):
+        threshold = dict.fromkeys(scores, threshold)
+    for name, limit in threshold.items():
+        if name not in scores:
+            raise ValueError(f"{name!r} is not a group layer; there are {', '.join(scores)}")
+        if scores[name].isnan().any() or limit != limit:
+            raise ValueError(f"a score of {name!r} or its threshold {limit} is not a number")
+        if (scores[name] >= limit).all():
+            low, high = scores[name].min().item(), scores[name].max().item()
+            raise ValueError(
+                f"the threshold {limit} removes all {len(scores[name])} groups of {name!r}, whose "
+                f"scores are from {low:.2f} to {high:.2f}"
+            )
+
+    def replace(name, leaf):
+        if name not in scores:
+            return None
+        with naming(name):
+            return leaf.to_plain(scores[name] < threshold[name] if name in threshold else None)
+
+    return replace_layers(model, replace)

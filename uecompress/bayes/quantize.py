@@ -4,8 +4,9 @@ import math
 
 import torch
 
-from uecompress.bayes.convert import naming, plain_layer
+from uecompress.bayes.convert import plain_layer
 from uecompress.bayes.vnq import VNQConv2d, VNQLinear, vnq_layers
+from uecompress.checks import naming
 from uecompress.networks import replace_layers
 
 

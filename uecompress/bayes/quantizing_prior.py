@@ -6,8 +6,8 @@ a_k = 1/K.
 
 import torch
 
-from uecompress.bayes.gaussian import same_shape
 from uecompress.bayes.log_uniform import K1, K2, K3
+from uecompress.checks import same_shape
 
 REFERENCE = 0.2  # r: the approximation is made for the codebook [−r, 0, r]
 TAU = 0.075  # width of the windows, in which a spike other than 0 rules

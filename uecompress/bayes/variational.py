@@ -2,12 +2,12 @@
 
 from torch import nn
 
-from uecompress.bayes.convert import naming
 from uecompress.bayes.group_jeffreys import GroupJeffreysConv2d, GroupJeffreysLinear
 from uecompress.bayes.horseshoe import HorseshoeConv2d, HorseshoeLinear
 from uecompress.bayes.mean_field import MeanFieldConv2d, MeanFieldLinear
 from uecompress.bayes.sparse_vd import SparseVDConv2d, SparseVDLinear
 from uecompress.bayes.vnq import VNQConv2d, VNQLinear
+from uecompress.checks import naming
 from uecompress.networks import replace_layers
 from uecompress.networks.tree import is_plain
 

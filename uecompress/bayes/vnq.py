@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from uecompress.bayes.convert import check_positive, copy_weights, geometry_of, initial_variances
+from uecompress import checks
+from uecompress.bayes.convert import copy_weights, geometry_of, initial_variances
 from uecompress.bayes.gaussian import draw, draw_weights
 from uecompress.bayes.quantizing_prior import REFERENCE, multi_spike_kl
 
@@ -195,7 +196,7 @@ def set_posterior(layer, plain, initial_log_sigma2, a):
     What is trained is 100 a: an optimizer such as Adam, whose steps have the size of the learning
     rate, then moves a by a hundredth of it, as the paper asks.
     """
-    check_positive(a=a)
+    checks.positive("a", a)
     layer.initial_log_sigma2, layer.initial_a = float(initial_log_sigma2), float(a)
     layer.weight_mu, layer.bias_mu = plain.weight, plain.bias
     layer.weight_log_sigma2 = initial_variances(plain.weight, initial_log_sigma2)

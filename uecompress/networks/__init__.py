@@ -9,24 +9,33 @@ from uecompress.networks.containers import Ensemble, Residual
 from uecompress.networks.fusion import fuse_batch_norm
 from uecompress.networks.inputs import check_inputs
 from uecompress.networks.padding import ChannelPad2d
+from uecompress.networks.shrinking import SelectFeatures, shrink
 from uecompress.networks.tree import linear_and_conv_layers, parameter_count, replace_layers
 from uecompress.networks.units import keep_units
+from uecompress.networks.values import cluster_weights, maximum_compression
+from uecompress.networks.zeros import hold_zeros, nonzero_weights
 from uecompress.networks.zoo import cnn, cnn_as_printed, lenet5, lenet300, mlp, resnet_small
 
 __all__ = [
     "ChannelPad2d",
     "Ensemble",
     "Residual",
+    "SelectFeatures",
     "check_inputs",
+    "cluster_weights",
     "cnn",
     "cnn_as_printed",
     "fuse_batch_norm",
+    "hold_zeros",
     "keep_units",
     "lenet5",
     "lenet300",
     "linear_and_conv_layers",
+    "maximum_compression",
     "mlp",
+    "nonzero_weights",
     "parameter_count",
     "replace_layers",
     "resnet_small",
+    "shrink",
 ]

@@ -205,16 +205,16 @@ def compressed(network, method, seed):
     final = prune(model, settings["threshold"])
     ways = {"pruned": final}
     if "fine_tuning" in settings:
-        small, how = bayes.shrink(final), settings["fine_tuning"]
+        small, how = networks.shrink(final), settings["fine_tuning"]
         units = Store(f"tuned-{method}-{network}", settings)
         ways["tuned"] = final = units.network(
-            str(seed), small, lambda: fit(small, how, seed, bayes.hold_zeros(small))
+            str(seed), small, lambda: fit(small, how, seed, networks.hold_zeros(small))
         )
     if groups:
         names = [name for name, _ in networks.linear_and_conv_layers(final)]
         bits = dict(zip(names, precision(model, ways["pruned"], settings), strict=True))
-        ways["fast"] = bayes.shrink(bayes.round_to_precision(final, bits))
-    return ways | {"compressed": bayes.maximum_compression(final, settings["clusters"])}
+        ways["fast"] = networks.shrink(bayes.round_to_precision(final, bits))
+    return ways | {"compressed": networks.maximum_compression(final, settings["clusters"])}
 
 
 def precision(model, pruned, settings):
@@ -265,7 +265,7 @@ def quality(model, dense, samples):
 
 def size(model, dense):
     """The weights that there were, and those that are left."""
-    layers = networks.linear_and_conv_layers(bayes.shrink(model))
+    layers = networks.linear_and_conv_layers(networks.shrink(model))
     return {
         "weights": sum(layer.weight.numel() for _, layer in networks.linear_and_conv_layers(dense)),
         "nonzero_weights": [int(layer.weight.count_nonzero()) for _, layer in layers],

@@ -17,6 +17,8 @@ from uecompress.storage.known import BY_NAME, CONTAINERS, LAYERS
 
 OURS = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*\.[A-Z][A-Za-z0-9_]*")
 DEEPEST = 100
+# The name that a file gives a class, where the class has moved since files were written.
+NAMES = {"networks.SelectFeatures": "bayes.SelectFeatures"}
 MOST_MODULES = 1 << 14  # of a network, a shared one counted wherever it stands
 
 
@@ -92,7 +94,8 @@ def _name(kind):
         return kind.__name__
     room = ".".join(kind.__module__.split(".")[:2])
     offered = getattr(importlib.import_module(room), kind.__qualname__, None) is kind
-    return f"{room if offered else kind.__module__}.{kind.__qualname__}".partition(".")[2]
+    name = f"{room if offered else kind.__module__}.{kind.__qualname__}".partition(".")[2]
+    return NAMES.get(name, name)
 
 
 def build(description):
@@ -164,7 +167,8 @@ def _ours(name):
     """The class ``uecompress.<name>``: a module of ours that says its own ``config``."""
     if not OURS.fullmatch(name):
         raise DamagedFile(f"{name[:80]!r} is no layer")
-    path, _, kind = f"uecompress.{name}".rpartition(".")
+    here = {old: new for new, old in NAMES.items()}
+    path, _, kind = f"uecompress.{here.get(name, name)}".rpartition(".")
     try:
         found = getattr(importlib.import_module(path), kind, None)
     except ImportError:

@@ -1,13 +1,13 @@
 """Weights that share values: k-means clusters, the lecture's "maximum compression"."""
 
 import copy
-import math
 
 import torch
 from sklearn.cluster import KMeans
 
-from uecompress.bayes.masks import shrink
-from uecompress.networks import linear_and_conv_layers
+from uecompress import checks
+from uecompress.networks.shrinking import shrink
+from uecompress.networks.tree import linear_and_conv_layers
 
 
 def cluster_weights(pruned, clusters=32):
@@ -25,8 +25,7 @@ def cluster_weights(pruned, clusters=32):
         ValueError: ``clusters`` not a whole number of at least 1, no Linear or Conv2d layer,
             weights or biases that are not finite.
     """
-    if not 1 <= clusters < math.inf or clusters != int(clusters):
-        raise ValueError(f"clusters must be a whole number of at least 1, not {clusters}")
+    clusters = checks.whole("clusters", clusters)
     layers = dict(linear_and_conv_layers(pruned))
     if not layers:
         raise ValueError("the network has no Linear or Conv2d layer")

@@ -1,83 +1,17 @@
-"""From posteriors over groups to a smaller network: which groups go, and what goes with them."""
+"""A smaller network without what its zeros make superfluous; its outputs are equal."""
 
 from itertools import pairwise
 
 import torch
 from torch import nn
 
-from uecompress.bayes.convert import naming
-from uecompress.bayes.groups import GroupLayer
-from uecompress.networks import keep_units, replace_layers
-from uecompress.networks.tree import chains, is_plain
+from uecompress.networks.tree import chains, is_plain, replace_layers
+from uecompress.networks.units import keep_units
 
 # Modules whose output is zero where their input is. A ChannelPad2d adds a border that is not.
 KEEP_ZERO = (nn.Identity, nn.Dropout, nn.Dropout2d, nn.Flatten, nn.ReLU, nn.ReLU6, nn.LeakyReLU)
 KEEP_ZERO += (nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.MaxPool2d, nn.AvgPool2d, nn.ZeroPad2d)
 KEEP_ZERO += (nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d)
-
-
-def group_scores(model):
-    """How little each group carries: what :func:`prune_groups` compares with its threshold.
-
-    It is a log α, the log of noise over signal: of the scale in a group normal-Jeffreys layer, of
-    all the group's weights in a horseshoe layer. Both usually fall into two heaps, and the
-    threshold is chosen between them.
-
-    Args:
-        model: a network with group layers.
-
-    Returns:
-        A dict: dotted name of the layer -> scores (groups,), of the input neurons of a Linear and
-        the filters of a Conv2d.
-
-    Raises:
-        ValueError: no group layer.
-    """
-    scores = {n: m.prune_score() for n, m in model.named_modules() if isinstance(m, GroupLayer)}
-    if not scores:
-        raise ValueError("the network has no group layer")
-    return scores
-
-
-def prune_groups(model, threshold):
-    """The ordinary network of posterior means (eq. 10) in which groups of high score are zero.
-
-    It has the shapes of ``model``; :func:`shrink` makes it smaller. Layers of other kinds are
-    copied.
-
-    Args:
-        model: a network with group layers; it is not changed.
-        threshold: groups with scores (see :func:`group_scores`) of at least ``threshold`` become
-            zero. A number, or a dict: dotted name of the layer -> number, without those that keep
-            all groups.
-
-    Raises:
-        ValueError: no group layer, a name that is none, a score or threshold that is not a number,
-            a parameter of a group layer that is not finite, or a layer that would lose all its
-            groups and with them its input.
-    """
-    scores = group_scores(model)
-    if not isinstance(threshold, dict):
-        threshold = dict.fromkeys(scores, threshold)
-    for name, limit in threshold.items():
-        if name not in scores:
-            raise ValueError(f"{name!r} is not a group layer; there are {', '.join(scores)}")
-        if scores[name].isnan().any() or limit != limit:
-            raise ValueError(f"a score of {name!r} or its threshold {limit} is not a number")
-        if (scores[name] >= limit).all():
-            low, high = scores[name].min().item(), scores[name].max().item()
-            raise ValueError(
-                f"the threshold {limit} removes all {len(scores[name])} groups of {name!r}, whose "
-                f"scores are from {low:.2f} to {high:.2f}"
-            )
-
-    def replace(name, leaf):
-        if name not in scores:
-            return None
-        with naming(name):
-            return leaf.to_plain(scores[name] < threshold[name] if name in threshold else None)
-
-    return replace_layers(model, replace)
 
 
 def shrink(model):
