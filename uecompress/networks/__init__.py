@@ -9,6 +9,7 @@ from uecompress.networks.containers import Ensemble, Residual
 from uecompress.networks.fusion import fuse_batch_norm
 from uecompress.networks.inputs import check_inputs
 from uecompress.networks.padding import ChannelPad2d
+from uecompress.networks.plain import obstacles, plain, plain_layers
 from uecompress.networks.shrinking import SelectFeatures, shrink
 from uecompress.networks.tree import linear_and_conv_layers, parameter_count, replace_layers
 from uecompress.networks.units import keep_units
@@ -34,7 +35,10 @@ __all__ = [
     "maximum_compression",
     "mlp",
     "nonzero_weights",
+    "obstacles",
     "parameter_count",
+    "plain",
+    "plain_layers",
     "replace_layers",
     "resnet_small",
     "shrink",

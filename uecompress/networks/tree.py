@@ -19,7 +19,7 @@ def linear_and_conv_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
         parametrized ones included, in the order of the tree. A module used twice is listed once,
         under its first name.
     """
-    return [(n, m) for n, m in _leaves(model) if isinstance(m, nn.Linear | nn.Conv2d)]
+    return [(n, m) for n, m in leaves(model) if isinstance(m, nn.Linear | nn.Conv2d)]
 
 
 def parameter_count(model: nn.Module) -> int:
@@ -49,7 +49,7 @@ def replace_layers(
     """
     model = copy.deepcopy(model)
     replacements = {}
-    for name, leaf in list(_leaves(model)):
+    for name, leaf in list(leaves(model)):
         replacement = function(name, leaf)
         if replacement is None:
             continue
@@ -86,7 +86,7 @@ def is_plain(module: nn.Module | None, *kinds: type[nn.Module]) -> bool:
     return type(module) in kinds and set(module._parameters) == {"weight", "bias"}
 
 
-def _leaves(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def leaves(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Dotted names and leaves, each leaf once."""
     seen = set()
 
