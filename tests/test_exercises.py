@@ -39,7 +39,7 @@ def test_one_wrong_whole_number_in_an_array(capsys):
 
 
 def test_the_right_answer_must_be_numbers():
-    with pytest.raises(ValueError, match="must be a number"):
+    with pytest.raises(ValueError, match="must be a finite number"):
         check(3, None)
 
 

@@ -21,8 +21,9 @@ def check(answer, right, wrong=None):
         ValueError: a "wrong" answer equals the right one, so its explanation would be a lie; or
             ``right`` is not a number or an array of numbers.
     """
-    if _as_array(right) is None:
-        raise ValueError("the right answer must be a number or an array of numbers")
+    expected = _as_array(right)
+    if expected is None or not np.isfinite(expected).all():
+        raise ValueError("the right answer must be a finite number or an array of such numbers")
     for explanation, mistake in (wrong or {}).items():
         if _agrees(mistake, right):
             raise ValueError(f"the mistake «{explanation}» leads to the right answer")
