@@ -8,11 +8,11 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
 
-CLAIM = re.compile(r"^✓ (.+) \[([^\[\]]+)\]$", re.MULTILINE)
+CLAIM = re.compile(r"^✓ (.+): (\S+) \(([^()]+)\)$", re.MULTILINE)
 
 
 def claims(notebook):
-    """Return the (sentence, band) of every claim in the notebook's outputs, in order."""
+    """Return the (sentence, value, band) of every claim in the notebook's outputs, in order."""
     texts = [
         output.text
         for cell in notebook.cells
@@ -53,10 +53,10 @@ class Claims(SphinxDirective):
 
 
 def table(rows):
-    """Return a docutils table of (sentence, band)."""
-    group = nodes.tgroup("", cols=2)
-    group += [nodes.colspec("", colwidth=width) for width in (80, 20)]
-    head = nodes.thead("", row(("Claim", "Band")))
+    """Return a docutils table of (sentence, value, band)."""
+    group = nodes.tgroup("", cols=3)
+    group += [nodes.colspec("", colwidth=width) for width in (70, 12, 18)]
+    head = nodes.thead("", row(("Claim", "Value", "Band")))
     body = nodes.tbody("", *[row(texts) for texts in rows])
     group += [head, body]
     return nodes.table("", group, classes=["claims"])
