@@ -1,74 +1,136 @@
+import math
+import sys
+import types
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
 
-from uecompress.exercises import check
-
-SQUARES = np.array([1.0, 4.0, 9.0])
-MISTAKES = {"you doubled instead of squaring": [2.0, 4.0, 6.0]}
+from uecompress import exercises
+from uecompress.exercises import Function, Number, check
 
 
-@pytest.mark.parametrize(
-    ("answer", "line"),
-    [
-        (SQUARES, "✓ correct"),
-        ([1, 4, 9], "✓ correct"),
-        (torch.tensor([1.0, 4.0, 9.0], requires_grad=True), "✓ correct"),
-        (None, "… waiting for your answer"),
-        (..., "… waiting for your answer"),
-        (np.square, "✗ this is a function: check what it returns, not the function itself"),
-        ([2, 4, 6], "✗ you doubled instead of squaring"),
-        ([1, 4], "✗ the shape is (2,), but it should be (3,)"),
-        ([1, 4, np.nan], "✗ there is a NaN in it: look for 0/0, or for the logarithm of a "
-         "negative number"),
-        ([1, 4, 8], "✗ 1 of 3 entries are wrong, the first at index (2,)"),
-        ("nine", "✗ this is not a number or an array of numbers"),
-        ([[1], [2, 3]], "✗ this is not a number or an array of numbers"),
-        (["a", "b", "c"], "✗ this is not a number or an array of numbers"),
-        (1j, "✗ this is not a number or an array of numbers"),
-    ],
-)  # fmt: skip
-def test_check_explains(capsys, answer, line):
-    check(answer, SQUARES, MISTAKES)
-    assert capsys.readouterr().out == line + "\n"
+@pytest.fixture
+def says(monkeypatch, capsys):
+    """What ``check`` prints for an answer to an exercise that expects ``expected``."""
+
+    def ask(expected, answer, **page):
+        room = types.ModuleType("uecompress.exercises.test")
+        room.some_rank = lambda **page: expected(**page) if callable(expected) else expected
+        monkeypatch.setitem(sys.modules, room.__name__, room)
+        check("ex-test-some-rank", answer, **page)
+        return capsys.readouterr().out.strip()
+
+    return ask
 
 
-def test_one_wrong_whole_number_in_an_array(capsys):
-    check([10001, 5], np.array([10000, 5]))
-    assert "1 of 2 entries" in capsys.readouterr().out
+@pytest.mark.parametrize("label", ["ex-nowhere-rank", "ex-number-rank", "rank", "", "ex-svd"])
+def test_an_unknown_exercise_is_named(label):
+    with pytest.raises(ValueError, match=f"there is no exercise '{label}'"):
+        check(label, 3)
 
 
-def test_the_right_answer_must_be_numbers():
-    with pytest.raises(ValueError, match="must be a finite number"):
-        check(3, None)
+def test_nobody_has_answered_yet(says):
+    assert says(Number(3), ...) == says(Number(3), None) == "… waiting for your answer"
 
 
 @pytest.mark.parametrize(
-    ("answer", "line"), [(5, "✓ correct"), (4, "✗ 4 is too small"), (6.5, "✗ 6.5 is too large")]
+    "answer", [0.75, "9/12", " 3 / 4", "0.75", Fraction(3, 4), np.float32(0.75), torch.tensor(0.75)]
 )
-def test_check_a_whole_number(capsys, answer, line):
-    check(answer, 5)
-    assert capsys.readouterr().out == line + "\n"
+def test_a_number_may_come_in_any_form(says, answer):
+    answer = float(answer) if isinstance(answer, Fraction) else answer
+    assert says(Number(0.75), answer) == "✓ correct"
 
 
-def test_tolerance_is_one_in_a_thousand_for_real_numbers_and_none_for_whole_ones(capsys):
-    check(1.0009, 1.0)
-    check(1.0011, 1.0)
-    check(5001, 5000)
-    assert [line[0] for line in capsys.readouterr().out.splitlines()] == ["✓", "✗", "✗"]
+def test_two_digits_are_close(says):
+    assert says(Number(0.2871), 0.29) == "✓ close: to more digits it is 0.2871"
+    assert says(Number(0.2871), 0.28) == "✗ 0.28 is too small"
+    assert says(Number(0.2871), 0.2872) == "✓ correct"
+    assert says(Number(0.2871), 0.286) == "✓ close: to more digits it is 0.2871"
+    assert says(Number(np.array([0.5, 2.0])), [0.502, 2.01]).startswith("✓ close: to more digits")
 
 
-def test_a_mistake_that_leads_to_the_right_answer_is_refused():
-    with pytest.raises(ValueError, match="you were lucky"):
-        check(None, 4, {"you were lucky": 4})
+def test_whole_numbers_are_exact(says):
+    assert says(Number(602), 602.0) == "✓ correct"
+    assert says(Number(602), 603) == "✗ 603 is too large"
+    assert says(Number(31_090, {"you forgot the biases": 31_000}), 31_000) == (
+        "✗ you forgot the biases"
+    )
 
 
-def test_truth_values_of_numpy_and_of_python_are_the_same(capsys):
-    check(np.bool_(True), True)
-    check(False, np.bool_(True))
-    assert [line[0] for line in capsys.readouterr().out.splitlines()] == ["✓", "✗"]
+def test_a_mistake_that_lies_nearer_is_told(says):
+    expected = Number(100.0, {"you divided by N − 1": 100.4})
+    assert says(expected, 100.4) == "✗ you divided by N − 1"
+    assert says(expected, 100.05) == "✓ correct"
+    assert says(expected, 99.7).startswith("✓ close")
 
 
-def test_a_mistake_that_gives_no_number_explains_no_number(capsys):
-    check(3, 2, {"you returned a word": "two"})
-    assert capsys.readouterr().out == "✗ 3 is too large\n"
+def test_what_is_wrong_is_said(says):
+    three = Number([1.0, 2.0, 3.0])
+    assert says(three, [1, 2]) == "✗ the shape is (2,), but it should be (3,)"
+    assert says(three, [1, 5, 3]) == "✗ 1 of 3 entries are wrong, the first at index (1,)"
+    assert "NaN" in says(Number(1.0), math.nan)
+    assert "not a number" in says(Number(1.0), "one")
+    assert "not a number" in says(Number(1.0), {"a": 1})
+    assert "give what it returns" in says(Number(1.0), lambda: 1.0)
+
+
+def test_values_of_the_page_are_passed_on(says):
+    assert says(lambda rows, columns: Number(rows * columns), 12, rows=3, columns=4) == "✓ correct"
+
+
+def test_an_exercise_without_a_right_answer_or_with_a_false_mistake_is_refused():
+    for wrong in (math.nan, math.inf, "one", None, [1, math.nan]):
+        with pytest.raises(ValueError, match="must be a finite number"):
+            Number(wrong)
+    with pytest.raises(ValueError, match="«no» leads to the right answer"):
+        Number(2.0, {"no": 2.0001})
+    with pytest.raises(ValueError, match="«no» leads to the right answers"):
+        Function(abs, [(1,), (2,)], {"no": lambda x: x})
+
+
+KEEP = Function(
+    lambda scores, limit: scores > limit,
+    [(torch.tensor([1.0, 2.0, 3.0]), 2.0), (torch.tensor([0.5, -4.0]), 0.0)],
+    {"you keep what should go": lambda scores, limit: scores <= limit},
+    show=lambda scores, limit: f"scores {scores.tolist()} and limit {limit}",
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda scores, limit: scores > limit, "✓ correct"),
+        (lambda scores, limit: ~(scores > limit), "✗ you keep what should go"),
+        (
+            lambda scores, limit: scores >= limit,
+            "✗ for scores [1.0, 2.0, 3.0] and limit 2.0: 1 of 3 entries are wrong, the first at "
+            "index (1,)",
+        ),
+        (
+            lambda scores, limit: None,
+            "✗ for scores [1.0, 2.0, 3.0] and limit 2.0 it returns nothing",
+        ),
+        (
+            lambda scores: scores,
+            "✗ for scores [1.0, 2.0, 3.0] and limit 2.0 it raises TypeError: ",
+        ),
+        (3, "✗ give the function itself, without calling it"),
+    ],
+)
+def test_a_function_is_run_on_hidden_inputs(says, answer, words):
+    assert says(KEEP, answer).startswith(words)
+
+
+def test_a_function_cannot_spoil_the_inputs(says):
+    def spoil(scores, limit):
+        scores.zero_()
+        return scores > limit
+
+    assert says(KEEP, spoil).startswith("✗ for scores [1.0, 2.0, 3.0]")
+    assert says(KEEP, lambda scores, limit: scores > limit) == "✓ correct"
+
+
+def test_everything_is_offered():
+    assert set(exercises.__all__) == {"Function", "Number", "check"}

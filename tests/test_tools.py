@@ -98,12 +98,12 @@ def test_execute_keeps_the_file_of_a_failed_run(tmp_path, capsys, source):
 
 
 def test_claims_are_collected_from_outputs():
-    text = "loss 0.3\n✓ Rank 5 (of 10): enough: 0.97 (0.9 to 1)\n✓ correct\n✓ It grows: 3 (at least 2)\n"
+    text = "loss 0.3\n✓ Rank 5 (of 10): ok: 0.97 (0.9 to 1)\n✓ correct\n✓ It is: 3 (at least 2)\n"
     cell = new_code_cell(outputs=[new_output("stream", name="stdout", text=text)])
     found = claims_page.claims(new_notebook(cells=[cell, new_markdown_cell("✓ No: 1 (1 to 2)")]))
     assert found == [
-        ("Rank 5 (of 10): enough", "0.97", "0.9 to 1"),
-        ("It grows", "3", "at least 2"),
+        ("Rank 5 (of 10): ok", "0.97", "0.9 to 1"),
+        ("It is", "3", "at least 2"),
     ]
 
 
