@@ -28,11 +28,13 @@ After this chapter you can
 EXERCISE = """:::{exercise} Two and two
 :label: ex-sample-sum
 
-**Difficulty:** 1 of 5 · **Minutes:** 2
+**KIND** · **Difficulty:** 1 of 5 · **Minutes:** 2
 
 How much is it?
 :::"""
 SOLUTION = ":::{solution-start} ex-sample-sum\n:class: dropdown\n:::\n\nCount."
+CLAIM = "✓ It rises: 1 (0 to 2)\n"
+FOLDED = {"tags": ["hide-input"], "mystnb": {"code_prompt_show": "Show the check"}}
 REFERENCES = """## References
 
 :::{bibliography}
@@ -56,6 +58,18 @@ def picture():
     return new_output("display_data", {"image/png": "aaaa", "text/plain": "<Figure>"})
 
 
+def exercise(kind, name):
+    """Return the six cells of an exercise."""
+    return [
+        new_markdown_cell(EXERCISE.replace("KIND", kind).replace("-sum", f"-{name}")),
+        new_code_cell(f'answer = ...\ncheck("ex-sample-{name}", answer)'),
+        new_markdown_cell(SOLUTION.replace("-sum", f"-{name}")),
+        new_code_cell("answer = 2 + 2"),
+        new_code_cell(f'check("ex-sample-{name}", answer)', outputs=[stdout("✓ correct\n")]),
+        new_markdown_cell(":::{solution-end}\n:::"),
+    ]
+
+
 def good():
     """Return a chapter without a fault; the numbers in `break_` below are its cells."""
     cells = [
@@ -65,16 +79,14 @@ def good():
         new_markdown_cell("## A section\n\nAs {cite:t}`ch07-eckart1936` says."),  # 3
         new_code_cell("plt.show()", metadata=FIGURE, outputs=[picture()]),  # 4
         new_markdown_cell("The line rises."),  # 5
-        new_code_cell("claim('It rises', 1, 0, 2)", outputs=[stdout("✓ It rises [0 to 2]\n")]),  # 6
+        new_code_cell("claim('It rises', 1, 0, 2)", metadata=FOLDED, outputs=[stdout(CLAIM)]),  # 6
         new_markdown_cell("## Summary\n\nIt rises."),  # 7
         new_markdown_cell("## Exercises"),  # 8
-        new_markdown_cell(EXERCISE),  # 9
-        new_code_cell("answer = ...\ncheck(answer, right=4)"),  # 10
-        new_markdown_cell(SOLUTION),  # 11
-        new_code_cell("answer = 2 + 2"),  # 12
-        new_code_cell("check(answer, right=4)"),  # 13
-        new_markdown_cell(":::{solution-end}\n:::"),  # 14
-        new_markdown_cell(REFERENCES),  # 15
+        *exercise("Pencil", "sum"),  # 9 to 14
+        *exercise("Write it", "add"),  # 15 to 20
+        *exercise("Experiment", "count"),  # 21 to 26
+        new_markdown_cell("## What comes next\n\nThree."),  # 27
+        new_markdown_cell(REFERENCES),  # 28
     ]
     notebook = new_notebook(cells=cells)
     notebook.metadata["kernelspec"] = nbformat.from_dict({"name": "python3"})
@@ -124,7 +136,7 @@ def long_cells(notebook):
 
 
 def wordy_cells(notebook):
-    for number in (2, 4, 6, 10, 12):
+    for number in (2, 4, 6, 10, 12, 13, 16, 18):
         notebook.cells[number].source = "\n".join(["x = 1"] * 8)
 
 
@@ -138,8 +150,16 @@ def figure_metadata(key, value):
     return apply
 
 
+def add_words(notebook, total):
+    notebook.cells[5].source = "word $$ a + b $$ " * total
+
+
+def add_cells(notebook):
+    notebook.cells += [new_code_cell("x = 1") for _ in range(30)]
+
+
 def ignore_most(notebook):
-    for number in (2, 10, 12):
+    for number in (2, 10, 12, 13, 16, 18):
         notebook.cells[number].metadata["tags"] = ["nbval-ignore-output"]
 
 
@@ -165,17 +185,21 @@ BROKEN = [  # lint, what its message says, fault
     ("headings", "skips a level", edit(5, "The line", "#### The line")),
     ("headings", "last sections", drop(7)),
     ("headings", "last sections", edit(8, "Exercises", "Problems")),
+    ("headings", "last sections", edit(27, "What comes next", "Next")),
     ("exercises", "no exercise", drop(9)),
     ("exercises", "Difficulty", edit(9, "1 of 5", "easy")),
     ("exercises", "Difficulty", edit(9, "**Minutes:** 2", "")),
-    ("exercises", "check", edit(10, "check(answer, right=4)", "answer")),
+    ("exercises", "check", edit(10, 'check("ex-sample-sum", answer)', "answer")),
     ("exercises", "folded solution", edit(11, ":class: dropdown\n", "")),
     ("exercises", "folded solution", edit(11, "ex-sample-sum", "ex-sample-other")),
     ("exercises", "folded solution", drop(14)),
-    ("exercises", "cell of its own", edit(9, EXERCISE, EXERCISE + "\n\n" + EXERCISE)),
-    ("references", "last cell", drop(15)),
-    ("references", "last cell", edit(15, ":filter: docname in docnames\n", "")),
-    ("references", "last cell", edit(15, "ch07-", "ch08-")),
+    ("exercises", "check", edit(10, "ex-sample-sum", "ex-sample-other")),
+    ("exercises", "shows the answer", edit(10, "answer)", "answer, right=4)")),
+    ("exercises", "of the kind 'Write it'", edit(15, "Write it", "Pencil")),
+    ("exercises", "cell of its own", edit(9, ":::{exercise}", f"{EXERCISE}\n\n:::{{exercise}}")),
+    ("references", "last cell", drop(28)),
+    ("references", "last cell", edit(28, ":filter: docname in docnames\n", "")),
+    ("references", "last cell", edit(28, "ch07-", "ch08-")),
     ("references", "nothing is cited", edit(3, "{cite:t}", "")),
     ("references", "instead of", edit(3, "ch07-", "")),
     ("figures", "one a cell", add_output(4, picture())),
@@ -192,8 +216,13 @@ BROKEN = [  # lint, what its message says, fault
     ("tagging", "time", edit(6, "claim", "perf_counter(); claim")),
     ("compared", "not compared", ignore_most),
     ("compared", "claim must follow", edit(6, "claim(", "print(")),
-    ("prose", "no word between", drop(5)),
-    ("prose", "no word between", drop(11)),
+    ("length", "2750 words", lambda notebook: add_words(notebook, 2600)),
+    ("length", "42 code cells", add_cells),
+    ("length", "73 characters", set_source(2, "x" * 73)),
+    ("claims", "26 claims", lambda notebook: add_output(6, stdout(25 * CLAIM))(notebook)),
+    ("claims", "without its value", add_output(6, stdout("✓ It falls [0 to 2]\n"))),
+    ("claims", "only claims", set_tags(6)),
+    ("claims", "only claims", lambda notebook: notebook.cells[6].metadata.pop("mystnb")),
     ("metadata", "widgets", lambda notebook: notebook.metadata.update(widgets={})),
     ("metadata", "python3", lambda notebook: notebook.metadata.pop("kernelspec")),
     ("metadata", "collapsed", lambda notebook: notebook.cells[6].metadata.update(collapsed=True)),

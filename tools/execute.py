@@ -1,6 +1,7 @@
 """Run notebooks top to bottom in place: `python tools/execute.py chapters/02_svd.ipynb ...`."""
 
 import argparse
+import ast
 import os
 import sys
 import time
@@ -11,6 +12,7 @@ from nbclient import NotebookClient
 
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 CELL_METADATA = {"tags", "mystnb"}  # all that a chapter's cells may carry
+CHECK = "Show the check"  # the prompt above a folded cell that only claims
 
 
 def clean(notebook):
@@ -24,6 +26,28 @@ def clean(notebook):
         for output in cell.get("outputs", []):
             if "metadata" in output:
                 output.metadata = nbformat.from_dict({})
+    return notebook
+
+
+def only_claims(source):
+    """Whether code does nothing but claim."""
+    try:
+        statements = ast.parse(source).body
+    except SyntaxError:  # a line of IPython
+        return False
+    calls = [getattr(statement, "value", None) for statement in statements]
+    return bool(calls) and all(
+        isinstance(call, ast.Call) and getattr(call.func, "id", "") == "claim" for call in calls
+    )
+
+
+def fold_claims(notebook):
+    """Hide the code of cells that only claim; what they print is a sentence of the page."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and only_claims(cell.source):
+            tags = [*cell.metadata.get("tags", [])]
+            cell.metadata["tags"] = tags if "hide-input" in tags else [*tags, "hide-input"]
+            cell.metadata.setdefault("mystnb", {})["code_prompt_show"] = CHECK
     return notebook
 
 
@@ -68,7 +92,7 @@ def run(notebook, folder, timeout=600):
     client.execute()
     if found := complaints(notebook):
         raise RuntimeError("\n".join(found))
-    return clean(merge_streams(notebook))
+    return clean(fold_claims(merge_streams(notebook)))
 
 
 def execute(path):

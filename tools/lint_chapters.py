@@ -13,13 +13,22 @@ from pathlib import Path
 import address
 import nbformat
 import setup_cell
-from execute import CELL_METADATA, complaints
+from execute import CELL_METADATA, CHECK, complaints, only_claims
 
 IGNORED = {"nbval-ignore-output", "nbval-skip"}
-TAGS = IGNORED | {"hide-cell"}
+TAGS = IGNORED | {"hide-cell", "hide-input"}
 EXERCISE = re.compile(r"^:::\{exercise\}.*\n:label: (\S+)", re.MULTILINE)
-EFFORT = re.compile(r"\*\*Difficulty:\*\* [1-5] of 5 · \*\*Minutes:\*\* \d+")
+KINDS = ("Pencil", "Write it", "Experiment")
+EFFORT = re.compile(
+    rf"^\*\*({'|'.join(KINDS)})\*\* · \*\*Difficulty:\*\* [1-5] of 5 · \*\*Minutes:\*\* \d+",
+    re.MULTILINE,
+)
+CLAIM = re.compile(r"^✓ (?!correct$|close: )", re.MULTILINE)
+VALUE = re.compile(r"^✓ .+: \S+ \([^()]+\)$", re.MULTILINE)
+MATH = re.compile(r"\$\$.*?\$\$|\$[^$]*\$", re.DOTALL)
+MOST_WORDS, MOST_CELLS, MOST_CLAIMS, WIDEST = 2500, 40, 25, 72
 TIMING = re.compile(r"\b(perf_counter|timeit|benchmarks\.)")
+LAST = ["Summary", "Exercises", "What comes next", "References"]
 MACHINE = re.compile(r"(?<![\w.])/(?:home|root|Users|tmp|usr|opt|mnt|var)/\w|\b0x[0-9a-f]{6,}")
 
 
@@ -98,9 +107,9 @@ def headings(notebook, path):
     for (above, _), (marks, title) in pairwise(found):
         if len(marks) > len(above) + 1:
             yield f"the heading {title!r} skips a level"
-    last = [title for marks, title in found if marks == "##"][-3:]
-    if last != ["Summary", "Exercises", "References"]:
-        yield f"the last sections must be Summary, Exercises and References, not {last}"
+    last = [title for marks, title in found if marks == "##"][-4:]
+    if last != LAST:
+        yield f"the last sections must be {', '.join(LAST)}, not {last}"
 
 
 def exercises(notebook, path):
@@ -111,6 +120,9 @@ def exercises(notebook, path):
     ]
     if not starts:
         yield "there is no exercise; write `:::{exercise} Title` with a `:label:`"
+    kinds = {found for cell in notebook.cells for found in EFFORT.findall(cell.source)}
+    if missing := [kind for kind in KINDS if kind not in kinds]:
+        yield f"no exercise is of the kind {missing[0]!r}"
     for (start, label), (end, _) in pairwise([*starts, (len(notebook.cells), "")]):
         yield from one_exercise(notebook.cells[start:end], label)
 
@@ -120,7 +132,7 @@ def one_exercise(cells, label):
     if len(EXERCISE.findall(cells[0].source)) > 1:
         yield f"{label}: begin each exercise in a cell of its own"
     if not EFFORT.search(cells[0].source):
-        yield f"{label}: write `**Difficulty:** 2 of 5 · **Minutes:** 10`"
+        yield f"{label}: write `**Pencil** · **Difficulty:** 2 of 5 · **Minutes:** 10`"
     begin = f":::{{solution-start}} {label}\n:class: dropdown\n:::"
     kinds = ["code" if cell.cell_type == "code" else cell.source for cell in cells]
     starts = [i for i, text in enumerate(kinds) if begin in text]
@@ -128,8 +140,11 @@ def one_exercise(cells, label):
     if len(starts) != 1 or len(ends) != 1:
         yield f"{label}: needs one folded solution, `{begin!r}` … `:::{{solution-end}}`"
         return
-    if not any(c.cell_type == "code" and "check(" in c.source for c in cells[: starts[0]]):
-        yield f"{label}: needs a code cell with `check(...)` before its solution"
+    asked = [c.source for c in cells[: starts[0]] if c.cell_type == "code"]
+    if not any(f'check("{label}"' in source for source in asked):
+        yield f'{label}: needs a code cell with `check("{label}", answer)` before its solution'
+    if any("right=" in source for source in asked):
+        yield f"{label}: the page shows the answer; it belongs into uecompress/exercises"
     if "code" not in kinds[starts[0] : ends[0]]:
         yield f"{label}: the solution needs a code cell that runs"
 
@@ -197,14 +212,39 @@ def compared(notebook, path):
         yield "a claim must follow every cell whose output is not compared"
 
 
-def prose(notebook, path):
-    solving = False
-    for number, (cell, after) in enumerate(pairwise(notebook.cells), start=1):
-        if cell.cell_type == "markdown":
-            solving = "{solution-start}" in cell.source.rpartition("{solution-end}")[2]
-        neighbours = cell.cell_type == after.cell_type == "code"
-        if neighbours and not solving and setup_cell.MARK not in cell.source:
-            yield f"cells {number} and {number + 1} are code with no word between them"
+def length(notebook, path):
+    words = sum(
+        len(MATH.sub(" ", cell.source).split())
+        for cell in notebook.cells
+        if cell.cell_type == "markdown"
+    )
+    cells = [cell for cell in code_cells(notebook) if setup_cell.MARK not in cell.source]
+    if words > MOST_WORDS:
+        yield f"{words} words; {MOST_WORDS} at most: more is two chapters"
+    if len(cells) > MOST_CELLS:
+        yield f"{len(cells)} code cells; {MOST_CELLS} at most"
+    for number, cell in enumerate(cells, start=2):
+        for line in cell.source.splitlines():
+            if len(line) > WIDEST:
+                yield f"code cell {number}: {len(line)} characters in a line; {WIDEST} at most"
+
+
+def claims(notebook, path):
+    printed = [line for cell in code_cells(notebook) for line in claim_lines(cell)]
+    if len(printed) > MOST_CLAIMS:
+        yield f"{len(printed)} claims; {MOST_CLAIMS} at most"
+    for line in printed:
+        if not VALUE.search(line):
+            yield f"a claim without its value: {line!r}"
+    for number, cell in enumerate(notebook.cells, start=1):
+        if cell.cell_type == "code" and only_claims(cell.source):
+            prompt = cell.metadata.get("mystnb", {}).get("code_prompt_show")
+            if "hide-input" not in tags(cell) or prompt != CHECK:
+                yield f"cell {number} only claims; run `make chapters CHAPTERS={path}` to fold it"
+
+
+def claim_lines(cell):
+    return [line for text in text_outputs(cell) for line in text.splitlines() if CLAIM.match(line)]
 
 
 def metadata(notebook, path):
@@ -239,7 +279,8 @@ LINTS = (
     clean_outputs,
     tagging,
     compared,
-    prose,
+    length,
+    claims,
     metadata,
     plain_in_colab,
 )
