@@ -1,4 +1,4 @@
-"""The kept networks of chapters 12 to 15 are what their rows say; the experiment's arithmetic."""
+"""The kept networks of chapters 12 to 17 are what their rows say; the experiment's arithmetic."""
 
 import math
 

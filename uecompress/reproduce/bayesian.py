@@ -1,6 +1,6 @@
 """Bayesian compression of two LeNets on MNIST, by five methods.
 
-Chapters 12 to 15 at full scale. Every method begins with the weights of the same trained networks.
+Chapters 12 to 17 at full scale. Every method begins with the weights of the same trained networks.
 The settings were chosen with the first seed, on the validation split. ``python -m
 uecompress.reproduce bayesian`` also writes the compressed networks as files.
 """
