@@ -86,7 +86,7 @@ def fit(
         FloatingPointError: the loss is not finite, and the message names the epoch; or weights are
             not finite after the last step.
     """
-    x, y = _data(model, data)
+    x, y = check_data(model, data)
     epochs, batch_size = checks.whole("epochs", epochs), checks.whole("batch_size", batch_size)
     with seeded(seed):
         trained = _copied(model).train()
@@ -151,6 +151,34 @@ def batches(n, batch_size, seed, epochs=1):
     return (permuted() for _ in range(epochs))
 
 
+def check_data(model, data):
+    """The inputs and targets of ``data``, where they are what :func:`fit` needs with any loss.
+
+    Args:
+        model: a network or an ensemble.
+        data: as in :func:`fit`.
+
+    Raises:
+        TypeError: no network, data that are no pair, inputs or targets that are no tensors, or
+            inputs of another type than the network's.
+        ValueError: empty or non-finite inputs, targets of another number of rows.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a network, a torch.nn.Module, not {type(model).__name__}")
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise TypeError(f"data must be a pair of inputs and labels, not {type(data).__name__}")
+    x, y = data
+    check_inputs(model, x)
+    n = x.shape[example_axis(x)]
+    for target in y if isinstance(y, tuple) else (y,):
+        if not isinstance(target, torch.Tensor):
+            raise TypeError(f"labels must be a torch tensor, not {type(target).__name__}")
+        if target.shape[:1] != (n,):
+            rows = len(target) if target.ndim else "no"
+            raise ValueError(f"x has {n} examples but y has {rows} labels")
+    return x, y
+
+
 def check_labels(model, x, y):
     """Raise an error that says what is wrong where :func:`cross_entropy` cannot take the labels.
 
@@ -178,24 +206,6 @@ def check_labels(model, x, y):
         raise ValueError(
             f"labels must be in 0..{classes - 1}, but y holds {y.min().item()}..{y.max().item()}"
         )
-
-
-def _data(model, data):
-    """Inputs and targets, of as many rows as there are examples."""
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a network, a torch.nn.Module, not {type(model).__name__}")
-    if not isinstance(data, tuple | list) or len(data) != 2:
-        raise TypeError(f"data must be a pair of inputs and labels, not {type(data).__name__}")
-    x, y = data
-    check_inputs(model, x)
-    n = x.shape[example_axis(x)]
-    for target in y if isinstance(y, tuple) else (y,):
-        if not isinstance(target, torch.Tensor):
-            raise TypeError(f"labels must be a torch tensor, not {type(target).__name__}")
-        if target.shape[:1] != (n,):
-            rows = len(target) if target.ndim else "no"
-            raise ValueError(f"x has {n} examples but y has {rows} labels")
-    return x, y
 
 
 def _each(function, y):
