@@ -1,13 +1,19 @@
 """The course's networks as plain trees, and surgery on them: replacement, removal, fusion.
 
 A network is a nest of ``nn.Sequential`` with named children and of the containers
-:class:`Residual` and :class:`Ensemble`, so a layer is replaced by assigning it:
-``model.linear1 = smaller``.
+:class:`Residual`, :class:`Ensemble` and :class:`SharedEnsemble`, so a layer is replaced by
+assigning it: ``model.linear1 = smaller``.
 """
 
-from uecompress.networks.containers import Ensemble, Residual
+from uecompress.networks.containers import Ensemble, Residual, SharedEnsemble
 from uecompress.networks.fusion import fuse_batch_norm
-from uecompress.networks.inputs import check_inputs
+from uecompress.networks.inputs import (
+    check_inputs,
+    dtype_and_device,
+    example_axis,
+    examples,
+    for_members,
+)
 from uecompress.networks.padding import ChannelPad2d
 from uecompress.networks.plain import obstacles, plain, plain_layers
 from uecompress.networks.shrinking import SelectFeatures, shrink
@@ -22,10 +28,15 @@ __all__ = [
     "Ensemble",
     "Residual",
     "SelectFeatures",
+    "SharedEnsemble",
     "check_inputs",
     "cluster_weights",
     "cnn",
     "cnn_as_printed",
+    "dtype_and_device",
+    "example_axis",
+    "examples",
+    "for_members",
     "fuse_batch_norm",
     "hold_zeros",
     "keep_units",
