@@ -8,7 +8,7 @@ import math
 
 import torch
 
-from uecompress.bayes.mean_field import MeanFieldConv2d, MeanFieldLinear, posteriors
+from uecompress.bayes.mean_field import MeanFieldLayer
 from uecompress.bayes.prune import prune
 
 
@@ -27,10 +27,10 @@ def graves_prior(model, progress=None):
     Raises:
         ValueError: there is no mean-field layer.
     """
-    layers = [m for m in model.modules() if isinstance(m, MeanFieldLinear | MeanFieldConv2d)]
+    layers = [m for m in model.modules() if isinstance(m, MeanFieldLayer)]
     if not layers:
         raise ValueError("the network has no mean-field layer")
-    pairs = [pair for layer in layers for pair in posteriors(layer)]
+    pairs = [pair for layer in layers for pair in layer.posteriors()]
     count = sum(mu.numel() for mu, _ in pairs)
     mean = sum(mu.sum() for mu, _ in pairs) / count
     spread = sum((mu - mean).square().sum() + log_sigma2.exp().sum() for mu, log_sigma2 in pairs)

@@ -2,7 +2,6 @@
 
 import torch
 
-from uecompress.bayes.convert import plain_layer
 from uecompress.bayes.groups import GroupLayer
 from uecompress.checks import naming
 from uecompress.networks import replace_layers
@@ -32,16 +31,16 @@ def prune(model, threshold=3.0):
 
     def replace(name, leaf):
         nonlocal kept
-        if not prunable(leaf):
+        if not _prunable(leaf):
             return None
         with torch.no_grad(), naming(name):
             # The ratio itself: the log_alpha of a "sparse_vd" layer is clipped, for its KL.
             log_alpha = leaf.weight_log_sigma2 - leaf.weight_mu.square().log()
             keep = log_alpha < threshold
             kept += keep.sum().item()
-            return plain_layer(leaf, torch.where(keep, leaf.weight_mu, 0))
+            return leaf.plain_layer(torch.where(keep, leaf.weight_mu, 0))
 
-    if not any(prunable(module) for module in model.modules()):
+    if not any(_prunable(module) for module in model.modules()):
         raise ValueError("the network has no layer with a log_alpha for every weight")
     result = replace_layers(model, replace)
     if not kept:
@@ -49,7 +48,7 @@ def prune(model, threshold=3.0):
     return result
 
 
-def prunable(module):
+def _prunable(module):
     """Whether a module knows log alpha of every one of its weights."""
     return hasattr(module, "weight_mu") and (
         getattr(getattr(module, "log_alpha", None), "shape", None) == module.weight_mu.shape

@@ -4,8 +4,7 @@ import math
 
 import torch
 
-from uecompress.bayes.convert import plain_layer
-from uecompress.bayes.vnq import VNQConv2d, VNQLinear, vnq_layers
+from uecompress.bayes.vnq import VNQLayer, vnq_layers
 from uecompress.checks import naming
 from uecompress.networks import replace_layers
 
@@ -29,16 +28,16 @@ def quantize(model, threshold=3.0):
     vnq_layers(model)  # an error if there are none
 
     def replace(name, leaf):
-        if not isinstance(leaf, VNQLinear | VNQConv2d):
+        if not isinstance(leaf, VNQLayer):
             return None
         with naming(name):
-            return plain_layer(leaf, nearest_codes(leaf, threshold))
+            return leaf.plain_layer(_nearest_codes(leaf, threshold))
 
     return replace_layers(model, replace)
 
 
 @torch.no_grad()
-def nearest_codes(layer, threshold):
+def _nearest_codes(layer, threshold):
     """The weights of a VNQ layer, rounded and pruned: −a, 0 or a."""
     signs = (layer.weight_mu / layer.a).round().clamp(-1, 1)  # beyond ±a/2, ±a is the nearest
     return torch.where((signs == 0) | (layer.log_alpha >= threshold), 0, signs * layer.a)

@@ -7,6 +7,7 @@ A network is a nest of ``nn.Sequential`` with named children and of the containe
 
 from uecompress.networks.containers import Ensemble, Residual
 from uecompress.networks.fusion import fuse_batch_norm
+from uecompress.networks.geometry import Conv2dLayer, LinearLayer
 from uecompress.networks.inputs import check_inputs
 from uecompress.networks.padding import ChannelPad2d
 from uecompress.networks.plain import obstacles, plain, plain_layers
@@ -19,7 +20,9 @@ from uecompress.networks.zoo import cnn, cnn_as_printed, lenet5, lenet300, mlp, 
 
 __all__ = [
     "ChannelPad2d",
+    "Conv2dLayer",
     "Ensemble",
+    "LinearLayer",
     "Residual",
     "SelectFeatures",
     "check_inputs",
