@@ -243,7 +243,7 @@ def test_clip_sigma():
     assert (0.5 * model.conv2.weight_log_sigma2).exp().max().item() == pytest.approx(0.1)
     with pytest.raises(ValueError, match="'relu1' is not a group layer"):
         clip_sigma(0.1, names=["relu1"])(model, 0.5)
-    with pytest.raises(ValueError, match="max_sigma must be positive, not 0"):
+    with pytest.raises(ValueError, match="max_sigma must be positive and finite, not 0"):
         clip_sigma(0)
 
 

@@ -5,6 +5,7 @@ with the KL to it, and what follows from both.
 """
 
 import math
+from abc import ABC
 
 import torch
 from torch import nn
@@ -14,7 +15,7 @@ from uecompress.bayes.gaussian import draw, draw_weights
 from uecompress.networks import LinearLayer
 
 
-class GaussianLayer:
+class GaussianLayer(ABC):
     """Posteriors N(``weight_mu``, exp ``weight_log_sigma2``), one for each weight.
 
     Biases are numbers, ``bias_mu``, or have posteriors too, with ``bias_log_sigma2``. The layer

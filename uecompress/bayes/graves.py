@@ -8,6 +8,7 @@ import math
 
 import torch
 
+from uecompress import checks
 from uecompress.bayes.mean_field import MeanFieldLayer
 from uecompress.bayes.prune import prune
 
@@ -57,7 +58,11 @@ def graves_prune(model, threshold):
 
 
 def log_alpha_of(threshold):
-    """The log alpha at which lambda = exp(−1 / (2 alpha)) reaches ``threshold``, in (0, 1)."""
-    if not 0 < threshold < 1:
-        raise ValueError(f"the threshold of lambda must be in (0, 1), not {threshold}")
+    """The log alpha at which lambda = exp(−1 / (2 alpha)) reaches ``threshold``, in (0, 1).
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is outside (0, 1).
+    """
+    threshold = checks.within("threshold", threshold, 0, 1, open_low=True, open_high=True)
     return -math.log(-2 * math.log(threshold))

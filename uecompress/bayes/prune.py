@@ -1,9 +1,11 @@
 """Zeros where a posterior says that a weight, or a group of them, is noise."""
 
+import math
+
 import torch
 
+from uecompress import checks
 from uecompress.bayes.groups import GroupLayer
-from uecompress.checks import naming
 from uecompress.networks import replace_layers
 
 
@@ -24,16 +26,18 @@ def prune(model, threshold=3.0):
         A network with ``nn.Linear`` and ``nn.Conv2d`` in place of the variational layers.
 
     Raises:
-        ValueError: no such layer; a parameter of one that is not finite; a threshold that leaves no
-            weight in the whole network.
+        TypeError: a threshold that is no number.
+        ValueError: no such layer; a parameter of one that is not finite; a threshold that is NaN,
+            or leaves no weight in the whole network.
     """
+    checks.within("threshold", threshold, -math.inf, math.inf)
     kept = 0
 
     def replace(name, leaf):
         nonlocal kept
         if not _prunable(leaf):
             return None
-        with torch.no_grad(), naming(name):
+        with torch.no_grad(), checks.naming(name):
             # The ratio itself: the log_alpha of a "sparse_vd" layer is clipped, for its KL.
             log_alpha = leaf.weight_log_sigma2 - leaf.weight_mu.square().log()
             keep = log_alpha < threshold
@@ -70,12 +74,17 @@ def group_scores(model):
         the filters of a Conv2d.
 
     Raises:
-        ValueError: no group layer.
+        TypeError: a parameter of a group layer that is not of floating-point numbers.
+        ValueError: no group layer, or a parameter of one that is not finite.
     """
-    scores = {n: m.prune_score() for n, m in model.named_modules() if isinstance(m, GroupLayer)}
-    if not scores:
+    layers = {n: m for n, m in model.named_modules() if isinstance(m, GroupLayer)}
+    if not layers:
         raise ValueError("the network has no group layer")
-    return scores
+    for name, layer in layers.items():
+        with checks.naming(name):
+            checks.floating(**dict(layer.named_parameters()))
+            checks.finite(**dict(layer.named_parameters()))
+    return {name: layer.prune_score() for name, layer in layers.items()}
 
 
 def prune_groups(model, threshold):
@@ -91,9 +100,10 @@ def prune_groups(model, threshold):
             all groups.
 
     Raises:
-        ValueError: no group layer, a name that is none, a score or threshold that is not a number,
-            a parameter of a group layer that is not finite, or a layer that would lose all its
-            groups and with them its input.
+        TypeError: a threshold that is no number.
+        ValueError: no group layer, a name that is none, a threshold that is NaN, a parameter of a
+            group layer that is not finite, or a layer that would lose all its groups and with them
+            its input.
     """
     scores = group_scores(model)
     if not isinstance(threshold, dict):
@@ -101,8 +111,7 @@ def prune_groups(model, threshold):
     for name, limit in threshold.items():
         if name not in scores:
             raise ValueError(f"{name!r} is not a group layer; there are {', '.join(scores)}")
-        if scores[name].isnan().any() or limit != limit:
-            raise ValueError(f"a score of {name!r} or its threshold {limit} is not a number")
+        checks.within(f"threshold of {name!r}", limit, -math.inf, math.inf)
         if (scores[name] >= limit).all():
             low, high = scores[name].min().item(), scores[name].max().item()
             raise ValueError(
@@ -113,7 +122,7 @@ def prune_groups(model, threshold):
     def replace(name, leaf):
         if name not in scores:
             return None
-        with naming(name):
+        with checks.naming(name):
             return leaf.to_plain(scores[name] < threshold[name] if name in threshold else None)
 
     return replace_layers(model, replace)
