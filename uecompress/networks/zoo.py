@@ -201,14 +201,5 @@ def _residual_block(before: int, after: int, *, stride: int) -> Residual:
     return Residual(nn.Sequential(branch), nn.Sequential(shortcut))
 
 
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Draws from ``seed`` inside, and leaves the caller's generators as they were."""
-    with torch.random.fork_rng(devices=[]):
-        # torch.manual_seed would reseed the generators of other devices too, for good.
-        torch.default_generator.manual_seed(seed)
-        yield
-
-
 def _sizes(**sizes: int) -> list[int]:
     return [checks.whole(name, size) for name, size in sizes.items()]
