@@ -318,6 +318,18 @@ def test_bad_convolutions(make):
         make(conv)
 
 
+def test_a_chain_is_of_convolutions_with_finite_weights():
+    for other in (nn.Conv2d(1, 1, 1), nn.Sequential(nn.Linear(2, 2))):
+        with pytest.raises(TypeError, match=r"expected an nn\.Sequential of nn\.Conv2d"):
+            lowrank.chain_kernel(other)
+    chain = lowrank.svd_conv2d(convolution(), 2)
+    chain.u.weight.data[0, 0] = math.nan
+    with pytest.raises(ValueError, match="layer 'u': weight contains NaN"):
+        lowrank.chain_kernel(chain)
+    with pytest.raises(ValueError, match="of four convolutions, not of 2"):
+        lowrank.component_growth(lowrank.svd_conv2d(convolution(), 2))
+
+
 def test_bad_ranks_and_shapes():
     conv = convolution()
     for make in (lowrank.svd_conv2d, lowrank.cp_conv2d, lowrank.tucker_conv2d,
@@ -331,6 +343,14 @@ def test_bad_ranks_and_shapes():
         lowrank.tucker_conv2d(conv, (7, 3))
     with pytest.raises(ValueError, match="at least one seed"):
         lowrank.cp_conv2d(conv, 2, seeds=[])
+    for iterations in (0, -3):
+        with pytest.raises(ValueError, match="iterations must be a whole number of at least 1"):
+            lowrank.cp_conv2d(conv, 2, iterations=iterations)
+    for tol in (math.nan, math.inf, -math.inf, -1):
+        with pytest.raises(ValueError, match=r"tol must be in \[0, inf\)"):
+            lowrank.cp_conv2d(conv, 2, tol=tol)
+    with pytest.raises(TypeError, match="tol must be a number, not None"):
+        lowrank.cp_conv2d(conv, 2, tol=None)
     for in_shape, out_shape, match in (
         ((2, 2), (4, 2), r"\(2, 2\) does not multiply to 6 channels"),
         ((2, 3), (4, 3), r"\(4, 3\) does not multiply to 8 channels"),

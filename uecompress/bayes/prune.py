@@ -6,7 +6,7 @@ import torch
 
 from uecompress import checks
 from uecompress.bayes.groups import GroupLayer
-from uecompress.networks import replace_layers
+from uecompress.networks import plain_layers, replace_layers
 
 
 def prune(model, threshold=3.0):
@@ -18,7 +18,7 @@ def prune(model, threshold=3.0):
 
     Args:
         model: a network with "mean_field" or "sparse_vd" layers; it is not changed. Other
-            layers are copied.
+            layers are copied, those of them that are hooked or shared with a warning.
         threshold: weights with log alpha ≥ ``threshold`` become zero; 3 is the value of Molchanov
             et al. (2017), and ``math.inf`` keeps them all.
 
@@ -31,11 +31,15 @@ def prune(model, threshold=3.0):
             or leaves no weight in the whole network.
     """
     checks.within("threshold", threshold, -math.inf, math.inf)
+    kinds = {type(module) for module in model.modules() if _prunable(module)}
+    if not kinds:
+        raise ValueError("the network has no layer with a log_alpha for every weight")
+    layers = plain_layers(model, *kinds)
     kept = 0
 
     def replace(name, leaf):
         nonlocal kept
-        if not _prunable(leaf):
+        if name not in layers:
             return None
         with torch.no_grad(), checks.naming(name):
             # The ratio itself: the log_alpha of a "sparse_vd" layer is clipped, for its KL.
@@ -44,8 +48,6 @@ def prune(model, threshold=3.0):
             kept += keep.sum().item()
             return leaf.plain_layer(torch.where(keep, leaf.weight_mu, 0))
 
-    if not any(_prunable(module) for module in model.modules()):
-        raise ValueError("the network has no layer with a log_alpha for every weight")
     result = replace_layers(model, replace)
     if not kept:
         raise ValueError(f"log alpha is {threshold} or more for every weight: nothing would remain")
@@ -91,7 +93,8 @@ def prune_groups(model, threshold):
     """The ordinary network of posterior means (eq. 10) in which groups of high score are zero.
 
     It has the shapes of ``model``; :func:`networks.shrink <uecompress.networks.shrink>` makes it
-    smaller. Layers of other kinds are copied.
+    smaller. Layers of other kinds are copied, as are group layers that are hooked or shared, those
+    with a warning.
 
     Args:
         model: a network with group layers; it is not changed.
@@ -106,6 +109,7 @@ def prune_groups(model, threshold):
             its input.
     """
     scores = group_scores(model)
+    layers = plain_layers(model, GroupLayer)
     if not isinstance(threshold, dict):
         threshold = dict.fromkeys(scores, threshold)
     for name, limit in threshold.items():
@@ -120,7 +124,7 @@ def prune_groups(model, threshold):
             )
 
     def replace(name, leaf):
-        if name not in scores:
+        if name not in layers:
             return None
         with checks.naming(name):
             return leaf.to_plain(scores[name] < threshold[name] if name in threshold else None)

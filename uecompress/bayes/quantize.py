@@ -6,14 +6,15 @@ import torch
 
 from uecompress import checks
 from uecompress.bayes.vnq import VNQLayer, vnq_layers
-from uecompress.networks import replace_layers
+from uecompress.networks import plain_layers, replace_layers
 
 
 def quantize(model, threshold=3.0):
     """A network with ordinary layers in which each VNQ layer's weights are −a, 0 or a.
 
     Weights with log alpha of at least ``threshold`` become 0, all others the nearest code (eq. 15).
-    Zeros come from both rules. Biases stay as they are.
+    Zeros come from both rules. Biases stay as they are, and so do layers that are hooked or shared,
+    with a warning.
 
     Args:
         model: a network with VNQ layers; it is not changed.
@@ -26,11 +27,13 @@ def quantize(model, threshold=3.0):
     """
     checks.within("threshold", threshold, -math.inf, math.inf)
     vnq_layers(model)  # an error if there are none
+    layers = plain_layers(model, VNQLayer)
+
     kept = 0
 
     def replace(name, leaf):
         nonlocal kept
-        if not isinstance(leaf, VNQLayer):
+        if name not in layers:
             return None
         weight = _nearest_codes(leaf, threshold)
         kept += weight.count_nonzero().item()
