@@ -9,7 +9,6 @@ import importlib
 import inspect
 import math
 import pkgutil
-import re
 
 import pytest
 import torch
@@ -37,7 +36,7 @@ def examples():
     linear = nn.Linear(6, 5)
     images = torch.rand(3, 4, 9, 8)
     return {
-        "ChannelPad2d": [(((1, 2, 0, 1), torch.arange(4.0)), images)],
+        "ChannelPad2d": [(((1, 2, 0, 1), 4), images)],
         "Ensemble": [(([nn.Linear(6, 5), nn.Linear(6, 5)],), torch.rand(3, 6))],
         "Residual": [((nn.Linear(6, 5), linear), torch.rand(3, 6))],
         "SelectFeatures": [((6,), torch.rand(3, 6))],
@@ -190,7 +189,7 @@ def test_print_shows_the_sizes(name):
         for argument, value in layer.config().items():
             numbers = value if isinstance(value, tuple) else (value,)
             if all(type(number) in (int, float) for number in numbers):
-                assert re.search(rf"\b{argument}={re.escape(str(value))}", shown), shown
+                assert str(value) in shown, f"{argument} is not in {shown}"
 
 
 @every_dense_one
@@ -314,7 +313,7 @@ NO_NUMBERS = [None, "3", 1j, object()]
 WRONG = {
     "in_features": (0, -3, 1.5, math.nan, math.inf),
     "stride": (0, -3, 1.5, math.nan, math.inf, (1,), (1, 2, 3), (1, 0)),
-    "padding": (-3, 1.5, math.nan, math.inf, "full", (1,), (0, -1)),
+    "padding": (-3, 1.5, math.nan, math.inf, (1,), (0, -1)),
     "rank": (0, -3, 1.5, math.nan, math.inf),
 }
 WRONG |= dict.fromkeys(("out_features", "in_channels", "out_channels", "groups"), WRONG["rank"])
@@ -358,6 +357,8 @@ def test_geometries_that_no_convolution_has(cls):
     for name, sizes in {"in_channels": (3, 4), "out_channels": (4, 3)}.items():
         with pytest.raises(ValueError, match=f"{name} must be a multiple of groups, 2, not 3"):
             cls(*sizes, 3, groups=2)
+    with pytest.raises(ValueError, match='padding must be numbers, "same" or "valid"'):
+        cls(2, 2, 3, padding="full")
     with pytest.raises(ValueError, match='padding "same" needs stride 1'):
         cls(2, 2, 3, stride=2, padding="same")
     layer = cls(2, 3, 3).eval()

@@ -5,7 +5,7 @@ with the KL to it, and what follows from both.
 """
 
 import math
-from abc import ABC
+from abc import ABC, abstractmethod
 
 import torch
 from torch import nn
@@ -21,6 +21,10 @@ class GaussianLayer(ABC):
     Biases are numbers, ``bias_mu``, or have posteriors too, with ``bias_log_sigma2``. The layer
     draws in training and while ``sampling`` is True; otherwise it uses the means.
     """
+
+    @abstractmethod
+    def kl(self):
+        """KL(posterior ‖ prior) of the layer in nats."""
 
     def start_posterior(self, initial_log_sigma2, *, of_biases):
         """Create the parameters: torch's first weights as means, equal log variances.

@@ -28,6 +28,7 @@ def quantize(model, threshold=3.0):
     checks.within("threshold", threshold, -math.inf, math.inf)
     vnq_layers(model)  # an error if there are none
     layers = plain_layers(model, VNQLayer)
+
     kept = 0
 
     def replace(name, leaf):

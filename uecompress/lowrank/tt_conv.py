@@ -95,6 +95,7 @@ class TTConv2d(nn.Module):
                 convolution in groups, weights that are not finite.
         """
         kernel = kernel_of(conv)
+        checks.finite(weight=kernel, bias=conv.bias)
         out_shape, in_shape = check_shapes(out_shape, in_shape)
         for shape, channels in ((in_shape, conv.in_channels), (out_shape, conv.out_channels)):
             if math.prod(shape) != channels:

@@ -92,6 +92,7 @@ class TTLinear(nn.Module):
         """
         if not isinstance(linear, nn.Linear):
             raise TypeError(f"expected an nn.Linear, not {type(linear).__name__}")
+        checks.finite(weight=linear.weight, bias=linear.bias)
         d = len(row_shape or column_shape or (1, 1, 1))
         row_shape = factor_shape(linear.out_features, d) if row_shape is None else row_shape
         column_shape = factor_shape(linear.in_features, d) if column_shape is None else column_shape
