@@ -382,7 +382,7 @@ def test_bad_predictions_and_labels(function):
 )
 def test_what_is_no_real_number_is_refused(function):
     log_probs, y = calibrated(5)
-    with pytest.raises(TypeError, match="log_probs must be real numbers, not torch.complex128"):
+    with pytest.raises(TypeError, match=r"log_probs must be real numbers, not torch\.complex128"):
         function(log_probs.cdouble(), y)
     with pytest.raises(TypeError, match="y must be numbers, not NoneType"):
         function(log_probs, None)

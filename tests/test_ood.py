@@ -92,7 +92,7 @@ def test_scores_of_other_kinds(metric):
     assert metric(inside.requires_grad_(), outside) == expected
     assert metric(inside.tolist(), outside.numpy()) == expected
     assert metric(torch.arange(5), np.arange(5, dtype=np.uint8)) == metric(range(5), range(5))
-    with pytest.raises(TypeError, match="in_scores must be real numbers, not torch.complex64"):
+    with pytest.raises(TypeError, match=r"in_scores must be real numbers, not torch\.complex64"):
         metric(inside.cfloat(), outside)
     with pytest.raises(TypeError, match="out_scores is a masked array"):
         metric(inside, np.ma.masked_invalid([0.1, math.nan]))

@@ -130,7 +130,7 @@ def test_bad_labels(log_probs, y, bad, message):
     "metric", [u.accuracy, u.nll, u.brier, lambda log_probs, _: u.entropy(log_probs)]
 )
 def test_what_is_no_real_number_is_refused(metric, log_probs, y):
-    with pytest.raises(TypeError, match="log_probs must be real numbers, not torch.complex64"):
+    with pytest.raises(TypeError, match=r"log_probs must be real numbers, not torch\.complex64"):
         metric(log_probs.cfloat(), y)
     with pytest.raises(TypeError, match="log_probs is a masked array: choose the entries"):
         metric(np.ma.array(log_probs.numpy(), mask=False), y)
@@ -140,7 +140,7 @@ def test_what_is_no_real_number_is_refused(metric, log_probs, y):
 
 @pytest.mark.parametrize("metric", [u.accuracy, u.nll, u.brier])
 def test_labels_that_are_no_real_numbers_are_refused(metric, log_probs, y):
-    with pytest.raises(TypeError, match="y must be real numbers, not torch.complex64"):
+    with pytest.raises(TypeError, match=r"y must be real numbers, not torch\.complex64"):
         metric(log_probs, y.cfloat())
     with pytest.raises(TypeError, match="y is a masked array"):
         metric(log_probs, np.ma.array(y.numpy(), mask=False))
