@@ -76,7 +76,7 @@ class Ensemble(nn.Module):
         batches = for_members(x, len(self.members))
         logits = [member(batch) for member, batch in zip(self.members, batches, strict=True)]
         for m, each in enumerate(logits):
-            if each.dim() not in (2, 3):
+            if each.dim() not in (2, 3) or each.shape[-2] != batches.shape[1]:
                 raise ValueError(
                     f"members.{m} returns shape {tuple(each.shape)} where (N, C) is expected"
                 )

@@ -6,14 +6,12 @@ networks but :func:`cnn_as_printed` return plain logits (N, num_classes).
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 
-import torch
 from torch import nn
 
 from uecompress.networks.containers import Residual
+from uecompress.randomness import seeded
 
 
 def mlp(
@@ -40,7 +38,7 @@ def mlp(
     """
     _check_positive(in_features=in_features, width=width, depth=depth, num_classes=num_classes)
     layers = OrderedDict(flatten=nn.Flatten())
-    with _seeded(seed):
+    with seeded(seed):
         for k, (fan_in, fan_out) in enumerate(pairwise([in_features] + [width] * depth), start=1):
             layers[f"norm{k}"] = nn.BatchNorm1d(fan_in)
             layers[f"linear{k}"] = nn.Linear(fan_in, fan_out)
@@ -90,7 +88,7 @@ def cnn_as_printed(
 
 def lenet300(*, seed: int = 0) -> nn.Sequential:
     """LeNet-300-100, i.e. 784-300-100-10 with ReLU between: 266,610 parameters."""
-    with _seeded(seed):
+    with seeded(seed):
         layers = OrderedDict(
             flatten=nn.Flatten(),
             linear1=nn.Linear(784, 300),
@@ -109,7 +107,7 @@ def lenet5(*, seed: int = 0) -> nn.Sequential:
     The Caffe original has a single ReLU, after ``linear1``; the compression papers use it as here.
     It is not the LeNet-5 of 6-16-120-84 units.
     """
-    with _seeded(seed):
+    with seeded(seed):
         layers = OrderedDict(
             conv1=nn.Conv2d(1, 20, kernel_size=5),
             relu1=nn.ReLU(),
@@ -140,7 +138,7 @@ def resnet_small(
         seed: seed of the initialisation.
     """
     _check_positive(in_channels=in_channels, num_classes=num_classes, width=width)
-    with _seeded(seed):
+    with seeded(seed):
         layers = OrderedDict(
             conv=nn.Conv2d(in_channels, width, kernel_size=3, padding=1, bias=False),
             norm=nn.BatchNorm2d(width),
@@ -162,7 +160,7 @@ def _cnn_layers(in_channels: int, num_classes: int, dropout: float, seed: int) -
     """The layers that both versions of the CNN have: everything up to the logits."""
     _check_positive(in_channels=in_channels, num_classes=num_classes)
     layers = OrderedDict()
-    with _seeded(seed):
+    with seeded(seed):
         for k, (before, after) in enumerate(pairwise([in_channels, 16, 32, 64, 128, 256]), start=1):
             layers[f"norm{k}"] = nn.BatchNorm2d(before)
             layers[f"conv{k}"] = nn.Conv2d(before, after, kernel_size=3, padding=1)
@@ -194,15 +192,6 @@ def _residual_block(before: int, after: int, *, stride: int) -> Residual:
         norm=nn.BatchNorm2d(after),
     )
     return Residual(nn.Sequential(branch), nn.Sequential(shortcut))
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Draws from ``seed`` inside, and leaves the caller's generators as they were."""
-    with torch.random.fork_rng(devices=[]):
-        # torch.manual_seed would reseed the generators of other devices too, for good.
-        torch.default_generator.manual_seed(seed)
-        yield
 
 
 def _check_positive(**sizes: int) -> None:

@@ -17,7 +17,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from uecompress import checks
-from uecompress.networks.inputs import check_inputs, dtype_and_device, example_axis, examples
+from uecompress.networks import check_inputs, dtype_and_device, example_axis, examples
+from uecompress.randomness import LOCK, seeded
 from uecompress.uncertainty.predict import evaluation_mode, predict
 
 _TIMED = 32  # different examples, at least, over which a latency is averaged
@@ -135,25 +136,26 @@ def _single_pass(model, x, samples):
     samples = None if samples is None else checks.whole("samples", samples)
     predict(model, examples(x, slice(1)), samples=samples and 1)  # raises what is to be raised
     _, device = dtype_and_device(model, x)
-    with torch.no_grad(), evaluation_mode(model, samples is not None), torch.random.fork_rng():
-        torch.manual_seed(0)
+    with torch.no_grad(), evaluation_mode(model, samples is not None), seeded(0):
         yield lambda batch: model(batch.to(device)).cpu()
 
 
 @contextmanager
 def _repeats(model, counter):
     """The :class:`_Repeats` of a network, which watch it as long as the context is open."""
-    repeats = _Repeats(counter)
+    repeats, handles = _Repeats(counter), []
     places = Counter(module for _, module in model.named_modules(remove_duplicate=False))
-    handles = [model.register_forward_pre_hook(lambda *_: repeats.seen.clear())]  # a new batch
-    for module in [module for module, count in places.items() if count > 1]:
-        handles.append(module.register_forward_pre_hook(repeats.enter, with_kwargs=True))
-        handles.append(module.register_forward_hook(repeats.leave))
-    try:
-        yield repeats
-    finally:
-        for handle in handles:
-            handle.remove()
+    with LOCK:  # a hook would hear of other threads' predictions too
+        try:
+            start = model.register_forward_pre_hook(lambda *_: repeats.seen.clear())  # a new batch
+            handles.append(start)
+            for layer in [layer for layer, count in places.items() if count > 1]:
+                handles.append(layer.register_forward_pre_hook(repeats.enter, with_kwargs=True))
+                handles.append(layer.register_forward_hook(repeats.leave))
+            yield repeats
+        finally:
+            for handle in handles:
+                handle.remove()
 
 
 class _Repeats:

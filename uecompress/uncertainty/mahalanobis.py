@@ -8,6 +8,7 @@ import torch
 
 from uecompress import checks
 from uecompress.networks.tree import leaves
+from uecompress.randomness import LOCK
 from uecompress.uncertainty.metrics import real_tensor
 from uecompress.uncertainty.predict import predict
 
@@ -47,13 +48,14 @@ def features(model, x, *, batch_size=1000):
         batches.append((layer, seen.cpu().double().flatten(1)))
 
     layers = [leaf for _, leaf in leaves(model) if leaf.state_dict()]
-    handles = [layer.register_forward_pre_hook(remember) for layer in layers]
-    handles.append(model.register_forward_hook(collect))
-    try:
-        predict(model, x, batch_size=batch_size)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with LOCK:  # the hooks would hear of other threads' predictions too
+        handles = [layer.register_forward_pre_hook(remember) for layer in layers]
+        handles.append(model.register_forward_hook(collect))
+        try:
+            predict(model, x, batch_size=batch_size)
+        finally:
+            for handle in handles:
+                handle.remove()
     return torch.cat([seen for _, seen in batches])
 
 
