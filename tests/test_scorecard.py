@@ -241,8 +241,8 @@ def test_conformal_columns(sets):
     sets = u.prediction_sets(u.predict(model, x), threshold)
     assert row == plain | {"coverage": u.coverage(sets, y), "set_size": u.mean_set_size(sets)}
     assert list(row) == list(u.HEADS)
-    assert 0.85 < row["coverage"] < 1  # others wrote the test digits: they are not exchangeable
-    assert 1 < row["set_size"] < 3
+    assert 0.8 < row["coverage"] < 0.95  # the validation digits are easier: less than promised
+    assert 0.8 < row["set_size"] < 1.2
     with pytest.raises(ValueError, match="conformal sets are fitted to validation data"):
         u.scorecard(model, (x, y), ood, conformal=0.1)
     with pytest.raises(ValueError, match="alpha must be in"):
