@@ -281,8 +281,15 @@ def test_every_trial_network_has_a_row(offered, tmp_path, name):
     assert row["nonzero"] == sum(int(each.count_nonzero()) for each in kept)
     if name != "early_exit":
         assert row["multiply_adds"] == MULTIPLY_ADDS[name]
-    scores = u.energy(model, test[0])
-    assert scores.shape == test[1].shape
+    torch.testing.assert_close(
+        u.energy(model, test[0]), -model(test[0]).double().logsumexp(-1).view(-1, 300).mean(0)
+    )
+    if name in ("hashed", "quantized", "frozen_codes"):
+        seen = model[:-1](test[0]).double()
+        torch.testing.assert_close(u.features(model, test[0]), seen)
+    else:
+        with pytest.raises(ValueError, match="an ensemble, or a network whose examples take"):
+            u.features(model, test[0])
     timed = u.latency(model, test[0], repeats=3)
     assert 0 < timed[0] <= timed[2]
 
