@@ -1,6 +1,7 @@
 """Stacked training is the loop over ``fit``, and dropout samples have the moments they should."""
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -373,8 +374,14 @@ def test_an_ensemble_gives_a_row_for_each_member_and_sample():
 
 @pytest.mark.parametrize("model", [networks.lenet300(), networks.mlp(4, 3, 1, 2, dropout=0)])
 def test_a_network_without_dropout_is_refused(model):
-    with pytest.raises(ValueError, match=r"no nn\.Dropout with p > 0"):
+    with pytest.raises(ValueError, match=r"no plain Dropout layer|no nn\.Dropout with p > 0"):
         ensembles.mc_dropout(model)
+
+
+@pytest.mark.parametrize("p", [math.nan, -0.1, 1.1])
+def test_a_probability_is_from_0_to_1(p):
+    with pytest.raises(ValueError, match=r"p must be in \[0, 1\]"):
+        ensembles.MCDropout(p)
 
 
 def test_config_rebuilds_the_module():

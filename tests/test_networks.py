@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from uecompress import networks
+from uecompress import ensembles, networks, storage
 
 SEEDED = [
     networks.mlp,
@@ -138,17 +138,39 @@ def test_resnet_small_halves_the_image_twice_and_doubles_the_channels():
 @pytest.mark.parametrize(
     ("make", "sizes", "message"),
     [
-        (networks.mlp, {"width": 0}, "width must be positive, got 0"),
-        (networks.mlp, {"depth": 0}, "depth must be positive, got 0"),
-        (networks.cnn, {"in_channels": -1}, "in_channels must be positive, got -1"),
-        (networks.cnn_as_printed, {"num_classes": 0}, "num_classes must be positive"),
-        (networks.resnet_small, {"width": 0}, "width must be positive"),
-        (networks.mlp, {"dropout": 1.5}, r"dropout probability .* 1\.5"),
+        (networks.mlp, {"width": 0}, "width must be a whole number of at least 1, not 0"),
+        (networks.mlp, {"depth": 0}, "depth must be a whole number of at least 1, not 0"),
+        (
+            networks.cnn,
+            {"in_channels": -1},
+            "in_channels must be a whole number of at least 1",
+        ),
+        (networks.cnn_as_printed, {"num_classes": 0}, "num_classes must be a whole number"),
+        (networks.resnet_small, {"width": 0}, "width must be a whole number"),
+        (networks.mlp, {"width": 1.5}, "width must be a whole number"),
+        (networks.mlp, {"dropout": 1.5}, r"dropout must be in \[0, 1\], not 1\.5"),
+        (networks.mlp, {"dropout": float("nan")}, r"dropout must be in \[0, 1\], not nan"),
+        (networks.cnn, {"dropout": float("nan")}, r"dropout must be in \[0, 1\], not nan"),
+        (networks.cnn_as_printed, {"dropout": float("nan")}, r"dropout must be in \[0, 1\]"),
     ],
 )
 def test_impossible_sizes(make, sizes, message):
     with pytest.raises(ValueError, match=message):
         make(**sizes)
+
+
+def test_sizes_of_numpy_are_those_of_python(tmp_path):
+    sizes = {"in_features": np.prod((28, 28)), "width": np.int32(6), "dropout": np.float64(0.1)}
+    model = networks.mlp(**sizes, seed=np.arange(3)[2])
+    same = networks.mlp(width=6, seed=2)
+    assert torch.equal(model.linear1.weight, same.linear1.weight)
+    stochastic = ensembles.mc_dropout(model)
+    assert storage.save(stochastic, tmp_path / "numpy") == storage.save(
+        ensembles.mc_dropout(same), tmp_path / "python"
+    )
+    pad = networks.ChannelPad2d(np.int64(1), np.int64(2))
+    assert pad.config() == {"padding": (1, 1, 1, 1), "channels": 2}
+    assert {type(value) for value in (*pad.padding, pad.channels)} == {int}
 
 
 def test_residual_is_the_sum():
@@ -321,10 +343,14 @@ def test_channel_pad_passes_gradients_and_vectorises():
 
 
 def test_channel_pad_refuses():
-    for padding in (-1, (1, 1), (0, 0, 0, -1), (0.5, 1, 1, 1), (1.0,) * 4):
-        with pytest.raises(ValueError, match="four non-negative ints"):
+    for padding in (-1, (0, 0, 0, -1), (0.5, 1, 1, 1)):
+        with pytest.raises(ValueError, match="padding must be a whole number of at least 0"):
             networks.ChannelPad2d(padding, 1)
-    with pytest.raises(ValueError, match="channels must be positive, got 0"):
+    with pytest.raises(ValueError, match="padding must be one number or four"):
+        networks.ChannelPad2d((1, 1), 1)
+    with pytest.raises(TypeError, match="padding must be a number, not None"):
+        networks.ChannelPad2d(None, 1)
+    with pytest.raises(ValueError, match="channels must be a whole number of at least 1, not 0"):
         networks.ChannelPad2d(1, 0)
     with pytest.raises(ValueError, match="input has 1 channels, the padding 2"):
         networks.ChannelPad2d(1, 2)(images(1, 1, 4, 4))

@@ -7,6 +7,7 @@ assigning it: ``model.linear1 = smaller``.
 
 from uecompress.networks.containers import Ensemble, Residual, SharedEnsemble
 from uecompress.networks.fusion import fuse_batch_norm
+from uecompress.networks.geometry import Conv2dLayer, LinearLayer
 from uecompress.networks.inputs import (
     check_inputs,
     dtype_and_device,
@@ -25,7 +26,9 @@ from uecompress.networks.zoo import cnn, cnn_as_printed, lenet5, lenet300, mlp, 
 
 __all__ = [
     "ChannelPad2d",
+    "Conv2dLayer",
     "Ensemble",
+    "LinearLayer",
     "Residual",
     "SelectFeatures",
     "SharedEnsemble",

@@ -5,6 +5,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from uecompress import checks
 from uecompress.networks.kinds import kind_of
 from uecompress.networks.tree import chains, is_plain, replace_layers
 from uecompress.networks.units import keep_units
@@ -40,8 +41,8 @@ class SelectFeatures(nn.Module):
 
     def __init__(self, features):
         super().__init__()
-        self.features = features
-        self.register_buffer("keep", torch.ones(features, dtype=torch.bool))
+        self.features = checks.whole("features", features)
+        self.register_buffer("keep", torch.ones(self.features, dtype=torch.bool))
 
     def forward(self, x):
         """(..., features) -> (..., kept)."""
@@ -50,6 +51,11 @@ class SelectFeatures(nn.Module):
     def config(self):
         """The constructor's arguments."""
         return {"features": self.features}
+
+    def extra_repr(self):
+        """The size of the input and how many are kept."""
+        kept = "" if self.keep.is_meta else f", kept={int(self.keep.sum())}"
+        return f"features={self.features}{kept}"
 
 
 def _without_dead_units(model):

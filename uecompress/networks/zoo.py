@@ -1,8 +1,9 @@
 """The networks of the course, each a function that returns a tree of named layers.
 
 Every function draws torch's default initialisation from ``seed``, bit-identical for the same seed,
-without touching the caller's generator. Sizes that are not positive raise ``ValueError``. All
-networks but :func:`cnn_as_printed` return plain logits (N, num_classes).
+without touching the caller's generator. Sizes are whole numbers of at least 1 and a dropout is a
+probability: what is no number raises ``TypeError``, another number ``ValueError``. All networks but
+:func:`cnn_as_printed` return plain logits (N, num_classes).
 """
 
 from collections import OrderedDict
@@ -10,6 +11,7 @@ from itertools import pairwise
 
 from torch import nn
 
+from uecompress import checks
 from uecompress.networks.containers import Residual
 from uecompress.randomness import seeded
 
@@ -36,7 +38,9 @@ def mlp(
         dropout: probability of dropping a hidden unit.
         seed: seed of the initialisation.
     """
-    _check_positive(in_features=in_features, width=width, depth=depth, num_classes=num_classes)
+    in_features, num_classes = _sizes(in_features=in_features, num_classes=num_classes)
+    width, depth = _sizes(width=width, depth=depth)
+    dropout = checks.within("dropout", dropout, 0, 1)
     layers = OrderedDict(flatten=nn.Flatten())
     with seeded(seed):
         for k, (fan_in, fan_out) in enumerate(pairwise([in_features] + [width] * depth), start=1):
@@ -82,8 +86,9 @@ def cnn_as_printed(
         dropout: probability of dropping a unit of the head, logits included.
         seed: seed of the initialisation.
     """
-    printed = _cnn_layers(in_channels, num_classes, dropout, seed)
-    return nn.Sequential(OrderedDict(**printed, relu7=nn.ReLU(), dropout2=nn.Dropout(dropout)))
+    layers = _cnn_layers(in_channels, num_classes, dropout, seed)
+    dropout2 = nn.Dropout(layers["dropout1"].p)
+    return nn.Sequential(OrderedDict(**layers, relu7=nn.ReLU(), dropout2=dropout2))
 
 
 def lenet300(*, seed: int = 0) -> nn.Sequential:
@@ -137,7 +142,8 @@ def resnet_small(
         width: channels of the first block.
         seed: seed of the initialisation.
     """
-    _check_positive(in_channels=in_channels, num_classes=num_classes, width=width)
+    in_channels, num_classes = _sizes(in_channels=in_channels, num_classes=num_classes)
+    (width,) = _sizes(width=width)
     with seeded(seed):
         layers = OrderedDict(
             conv=nn.Conv2d(in_channels, width, kernel_size=3, padding=1, bias=False),
@@ -158,7 +164,8 @@ def resnet_small(
 
 def _cnn_layers(in_channels: int, num_classes: int, dropout: float, seed: int) -> OrderedDict:
     """The layers that both versions of the CNN have: everything up to the logits."""
-    _check_positive(in_channels=in_channels, num_classes=num_classes)
+    in_channels, num_classes = _sizes(in_channels=in_channels, num_classes=num_classes)
+    dropout = checks.within("dropout", dropout, 0, 1)
     layers = OrderedDict()
     with seeded(seed):
         for k, (before, after) in enumerate(pairwise([in_channels, 16, 32, 64, 128, 256]), start=1):
@@ -194,7 +201,5 @@ def _residual_block(before: int, after: int, *, stride: int) -> Residual:
     return Residual(nn.Sequential(branch), nn.Sequential(shortcut))
 
 
-def _check_positive(**sizes: int) -> None:
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name} must be positive, got {size}")
+def _sizes(**sizes: int) -> list[int]:
+    return [checks.whole(name, size) for name, size in sizes.items()]
