@@ -1,0 +1,75 @@
+"""The two fixed rows of every table: LeNet-300-100 on digits with tuned decay, cut and clustered.
+
+Everything is chosen on the validation images with the first seed, and the whole search is kept.
+"""
+
+from uecompress import bench, data, networks, storage, uncertainty
+
+SETTINGS = {
+    "data": "digits",
+    "foreign": ["glyphs", "digits turned by 90 degrees"],
+    "network": "lenet300",
+    "seeds": list(bench.SEEDS),
+    "dense": bench.SETTINGS,
+    "baseline": {"share": bench.SHARE, "epochs": bench.EPOCHS, "clusters": bench.CLUSTERS},
+    "search": {
+        "lr": [5e-4, 1e-3, 2e-3, 4e-3, 8e-3],
+        "weight_decay": [0.0, 1e-5, 1e-4, 3e-4, 1e-3, 3e-3],
+        "share": [0.9, 0.95, 0.98, 0.99],
+        "clusters": [4, 8, 16, 32],
+        "allowed_nll": 0.05,  # what the baseline may lose, in nats on the validation images
+    },
+}
+
+
+def run(store):
+    """The searches, and the rows that they lead to."""
+    return {
+        "search_dense": store.value("search-dense", search_dense),
+        "search_baseline": store.value("search-baseline", search_baseline),
+        "rows": [row for seed in SETTINGS["seeds"] for row in rows(store, seed)],
+    }
+
+
+def rows(store, seed):
+    """The two rows of one seed."""
+    found = store.value(f"rows-{seed}", lambda: bench.measure([seed]))
+    return [{"seed": seed, **row} for row in found]
+
+
+def search_dense():
+    """The validation NLL of every rate and every decay, first seed."""
+    grid, seed = SETTINGS["search"], SETTINGS["seeds"][0]
+    return [
+        {"lr": lr, "weight_decay": decay, "nll": round(nll(dense(seed, lr, decay)), 4)}
+        for lr in grid["lr"]
+        for decay in grid["weight_decay"]
+    ]
+
+
+def dense(seed, lr, weight_decay):
+    """A network of the bench with another rate and decay."""
+    how = bench.SETTINGS | {"lr": lr, "weight_decay": weight_decay}
+    return bench.fit(networks.lenet300(seed=seed), seed, **how)
+
+
+def search_baseline():
+    """Validation NLL and bytes of every share and number of clusters, first seed.
+
+    Chosen is the shortest file whose NLL is at most ``allowed_nll`` above that of the dense one.
+    """
+    grid, seed = SETTINGS["search"], SETTINGS["seeds"][0]
+    network = bench.dense(seed)
+    found = [{"share": 0.0, "clusters": None, "nll": round(nll(network), 4), "bytes": None}]
+    for share in grid["share"]:
+        for clusters in grid["clusters"]:
+            small = bench.baseline(network, seed, share, clusters)
+            row = {"share": share, "clusters": clusters, "nll": round(nll(small), 4)}
+            found.append(row | {"bytes": storage.size(small)})
+    return found
+
+
+def nll(network):
+    """On the validation images."""
+    x, y = data.load("digits", "validation")
+    return uncertainty.nll(uncertainty.predict(network, x), y)
