@@ -307,7 +307,7 @@ def test_scores_of_weights_that_are_no_real_numbers():
         model.linear3.weight_mu.data[0, 0] = wrong
         with pytest.raises(ValueError, match="layer 'linear3': weight_mu contains NaN or infinity"):
             group_scores(model)
-    model = grouped(networks.lenet300(), "jeffreys").to(torch.complex64)
+    model.linear1.weight_mu = nn.Parameter(model.linear1.weight_mu.to(torch.complex64))
     with pytest.raises(TypeError, match="layer 'linear1': weight_mu must be of floating-point"):
         group_scores(model)
 

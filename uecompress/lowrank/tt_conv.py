@@ -76,9 +76,9 @@ class TTConv2d(nn.Module):
             draw((left, *shape, right), scale, generator)
             for left, shape, right in zip(self.ranks[:-1], shapes, self.ranks[1:], strict=True)
         )
-        self.bias = (
-            nn.Parameter(torch.zeros(self.out_channels)) if checks.flag("bias", bias) else None
-        )
+        self.bias = None
+        if checks.flag("bias", bias):
+            self.bias = nn.Parameter(torch.zeros(self.out_channels))
 
     @classmethod
     def from_conv2d(cls, conv, in_shape, out_shape, rank=None, eps=0.0):
