@@ -6,6 +6,27 @@ import nbformat
 import pytest
 from lint_chapters import LINTS
 
+# Chapters that do not have the new form yet, and the lints that they wait for.
+PENDING = {
+    "01",
+    "02",
+    "03",
+    "04",
+    "05",
+    "06",
+    "07",
+    "08",
+    "09",
+    "10",
+    "11",
+    "12",
+    "13",
+    "14",
+    "15",
+    "16",
+    "17",
+}
+WAITING = {"exercises", "headings", "length", "claims"}
 CHAPTERS = sorted(Path(__file__).parent.parent.glob("chapters/*.ipynb"))
 
 
@@ -16,6 +37,8 @@ def test_there_are_chapters():
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("lint", LINTS, ids=lambda lint: lint.__name__)
 def test_chapter(lint, path):
+    if path.name[:2] in PENDING and lint.__name__ in WAITING:
+        pytest.skip("is still in the old form")
     messages = list(lint(nbformat.read(path, as_version=4), path))
     assert not messages, "\n".join(messages)
 
