@@ -17,7 +17,7 @@ SEEDS = (0, 1, 2)
 # Of five rates and seven decays these have the smallest NLL on the validation images (seed 0):
 # ``python -m uecompress.reproduce bench`` searches again.
 SETTINGS = {"epochs": 25, "batch_size": 100, "lr": 2e-3, "weight_decay": 3e-4}
-SHARE, EPOCHS, CLUSTERS = 0.95, 10, 16  # of the baseline: chapter 8 chooses them on validation
+SHARE, EPOCHS, CLUSTERS = 0.97, 10, 4  # the shortest file that the validation images allow
 
 
 def dense(seed=0):

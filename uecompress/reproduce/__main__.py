@@ -16,6 +16,7 @@ import torch
 
 from uecompress.reproduce import (
     bayesian,
+    bench,
     convolutions,
     dropout,
     ensemble,
@@ -26,6 +27,7 @@ from uecompress.reproduce import (
 from uecompress.reproduce.store import Store, write, write_json
 
 EXPERIMENTS = {
+    "bench": bench,
     "ensemble": ensemble,
     "svd": svd,
     "dropout": dropout,

@@ -15,8 +15,8 @@ SETTINGS = {
     "search": {
         "lr": [5e-4, 1e-3, 2e-3, 4e-3, 8e-3],
         "weight_decay": [0.0, 1e-5, 1e-4, 3e-4, 1e-3, 3e-3],
-        "share": [0.9, 0.95, 0.98, 0.99],
-        "clusters": [4, 8, 16, 32],
+        "share": [0.9, 0.95, 0.96, 0.97, 0.98, 0.99],
+        "clusters": [2, 3, 4, 6, 8, 16],
         "allowed_nll": 0.05,  # what the baseline may lose, in nats on the validation images
     },
 }
