@@ -19,6 +19,8 @@ class MCDropout(nn.Dropout):
         p: the probability of dropping a unit; those that stay are divided by 1 − p.
     """
 
+    acts_as = nn.Dropout
+
     def __init__(self, p):
         super().__init__(p)
         self.sampling = False

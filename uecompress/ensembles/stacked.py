@@ -7,10 +7,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from uecompress.networks import Residual, replace_layers
+from uecompress.networks.kinds import kind_of
 from uecompress.networks.tree import is_plain
 
-# Modules that do to (M, N, ...) what they do to (N, ...), and containers of such.
-SAME_FOR_ALL = (nn.Identity, nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.Dropout)
 CONTAINERS = (nn.Sequential, Residual)
 
 
@@ -39,7 +38,12 @@ def known(module):
         return (module.start_dim, module.end_dim) == (1, -1)
     if is_plain(module, nn.BatchNorm1d):
         return module.affine and module.track_running_stats and module.momentum is not None
-    return is_plain(module, nn.Linear) or type(module) in CONTAINERS + SAME_FOR_ALL
+    return is_plain(module, nn.Linear) or _same_for_all(module)
+
+
+def _same_for_all(module):
+    """Whether it does to (M, N, ...) what it does to (N, ...), or is a container of such."""
+    return type(module) in CONTAINERS or kind_of(module).entrywise
 
 
 def blueprint(model):
@@ -65,7 +69,7 @@ class Stacked(nn.Module):
         def stack(name, layer):
             if type(layer) is nn.Flatten:
                 return nn.Flatten(2)
-            if type(layer) in CONTAINERS + SAME_FOR_ALL:  # an empty nn.Sequential is a leaf
+            if _same_for_all(layer):  # an empty nn.Sequential is a leaf
                 return None
             kind = StackedLinear if type(layer) is nn.Linear else StackedBatchNorm1d
             return kind([model.get_submodule(name) for model in models])
