@@ -7,10 +7,12 @@ A network is a nest of ``nn.Sequential`` with named children and of the containe
 
 from uecompress.networks.containers import Ensemble, Residual
 from uecompress.networks.fusion import fuse_batch_norm
+from uecompress.networks.graph import tensors_read
 from uecompress.networks.inputs import check_inputs
 from uecompress.networks.padding import ChannelPad2d
 from uecompress.networks.plain import obstacles, plain, plain_layers
-from uecompress.networks.shrinking import SelectFeatures, shrink
+from uecompress.networks.select import SelectFeatures
+from uecompress.networks.shrinking import shrink
 from uecompress.networks.tree import linear_and_conv_layers, parameter_count, replace_layers
 from uecompress.networks.units import keep_units
 from uecompress.networks.values import cluster_weights, maximum_compression
@@ -42,4 +44,5 @@ __all__ = [
     "replace_layers",
     "resnet_small",
     "shrink",
+    "tensors_read",
 ]
