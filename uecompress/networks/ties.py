@@ -146,7 +146,7 @@ class Paths:
         kind = calls.kind(self.model, node)
         if kind.inputs and (not isinstance(module, nn.Conv2d) or _is_depthwise(module)):
             self._cut(ties, node, 0, layout)
-        elif not (kind.entrywise or kind.channelwise and layout.images or calls.combines(node)):
+        elif not (kind.entrywise or (kind.channelwise and layout.images) or calls.combines(node)):
             raise _Obstacle(self._why_not(node))
 
     def _cut(self, ties, node, axis, layout):
