@@ -87,14 +87,14 @@ def averages_images(node):
 
 
 def asks_for_batch(node):
-    """Whether it asks for the number of examples, or for a type, and for no other size."""
-    if operation(node) == "size":
-        return node.args[1:] == (0,)
+    """Whether it asks for the number of examples, axes or a type, and for no other size."""
+    if operation(node) in ("size", "dim"):
+        return operation(node) == "dim" or node.args[1:] == (0,)
     if operation(node) == "getitem":
         return operation(node.args[0]) == "getattr" and node.args[1] == 0
     if operation(node) == "getattr":
         shape = node.args[1] == "shape" and all(map(asks_for_batch, node.users))
-        return shape or node.args[1] in ("dtype", "device")
+        return shape or node.args[1] in ("dtype", "device", "ndim")
     return False
 
 

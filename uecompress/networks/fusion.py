@@ -43,7 +43,7 @@ def fuse_batch_norm(model: nn.Module) -> nn.Module:
 
     Args:
         model: a network; it is not changed. It need not be a tree of ours. One without batch norms
-            comes back as a copy: to fuse twice is to fuse once.
+            comes back as a copy.
 
     Raises:
         ValueError: the network has batch norms, and none can be folded; the message says why.

@@ -164,6 +164,7 @@ class Paths:
         return unit_of
 
     def module(self, node):
+        """The module that a node calls, None for other nodes."""
         return self.model.get_submodule(node.target) if node.op == "call_module" else None
 
     def is_layer(self, node):
