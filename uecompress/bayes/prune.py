@@ -5,7 +5,7 @@ import torch
 from uecompress.bayes.convert import plain_layer
 from uecompress.bayes.groups import GroupLayer
 from uecompress.checks import naming
-from uecompress.networks import replace_layers
+from uecompress.networks import plain_layers, replace_layers
 
 
 def prune(model, threshold=3.0):
@@ -17,7 +17,7 @@ def prune(model, threshold=3.0):
 
     Args:
         model: a network with "mean_field" or "sparse_vd" layers; it is not changed. Other
-            layers are copied.
+            layers are copied, those of them that are hooked or shared with a warning.
         threshold: weights with log alpha ≥ ``threshold`` become zero; 3 is the value of Molchanov
             et al. (2017), and ``math.inf`` keeps them all.
 
@@ -28,11 +28,15 @@ def prune(model, threshold=3.0):
         ValueError: no such layer; a parameter of one that is not finite; a threshold that leaves no
             weight in the whole network.
     """
+    kinds = {type(module) for module in model.modules() if _prunable(module)}
+    if not kinds:
+        raise ValueError("the network has no layer with a log_alpha for every weight")
+    layers = plain_layers(model, *kinds)
     kept = 0
 
     def replace(name, leaf):
         nonlocal kept
-        if not prunable(leaf):
+        if name not in layers:
             return None
         with torch.no_grad(), naming(name):
             # The ratio itself: the log_alpha of a "sparse_vd" layer is clipped, for its KL.
@@ -41,15 +45,13 @@ def prune(model, threshold=3.0):
             kept += keep.sum().item()
             return plain_layer(leaf, torch.where(keep, leaf.weight_mu, 0))
 
-    if not any(prunable(module) for module in model.modules()):
-        raise ValueError("the network has no layer with a log_alpha for every weight")
     result = replace_layers(model, replace)
     if not kept:
         raise ValueError(f"log alpha is {threshold} or more for every weight: nothing would remain")
     return result
 
 
-def prunable(module):
+def _prunable(module):
     """Whether a module knows log alpha of every one of its weights."""
     return hasattr(module, "weight_mu") and (
         getattr(getattr(module, "log_alpha", None), "shape", None) == module.weight_mu.shape
@@ -83,7 +85,8 @@ def prune_groups(model, threshold):
     """The ordinary network of posterior means (eq. 10) in which groups of high score are zero.
 
     It has the shapes of ``model``; :func:`networks.shrink <uecompress.networks.shrink>` makes it
-    smaller. Layers of other kinds are copied.
+    smaller. Layers of other kinds are copied, as are group layers that are hooked or shared, those
+    with a warning.
 
     Args:
         model: a network with group layers; it is not changed.
@@ -97,6 +100,7 @@ def prune_groups(model, threshold):
             groups and with them its input.
     """
     scores = group_scores(model)
+    layers = plain_layers(model, GroupLayer)
     if not isinstance(threshold, dict):
         threshold = dict.fromkeys(scores, threshold)
     for name, limit in threshold.items():
@@ -112,7 +116,7 @@ def prune_groups(model, threshold):
             )
 
     def replace(name, leaf):
-        if name not in scores:
+        if name not in layers:
             return None
         with naming(name):
             return leaf.to_plain(scores[name] < threshold[name] if name in threshold else None)

@@ -7,14 +7,15 @@ import torch
 from uecompress.bayes.convert import plain_layer
 from uecompress.bayes.vnq import VNQConv2d, VNQLinear, vnq_layers
 from uecompress.checks import naming
-from uecompress.networks import replace_layers
+from uecompress.networks import plain_layers, replace_layers
 
 
 def quantize(model, threshold=3.0):
     """A network with ordinary layers in which each VNQ layer's weights are −a, 0 or a.
 
     Weights with log alpha of at least ``threshold`` become 0, all others the nearest code (eq. 15).
-    Zeros come from both rules. Biases stay as they are.
+    Zeros come from both rules. Biases stay as they are, and so do layers that are hooked or shared,
+    with a warning.
 
     Args:
         model: a network with VNQ layers; it is not changed.
@@ -27,18 +28,19 @@ def quantize(model, threshold=3.0):
     if math.isnan(threshold):
         raise ValueError("threshold must be a number, not NaN")
     vnq_layers(model)  # an error if there are none
+    layers = plain_layers(model, VNQLinear, VNQConv2d)
 
     def replace(name, leaf):
-        if not isinstance(leaf, VNQLinear | VNQConv2d):
+        if name not in layers:
             return None
         with naming(name):
-            return plain_layer(leaf, nearest_codes(leaf, threshold))
+            return plain_layer(leaf, _nearest_codes(leaf, threshold))
 
     return replace_layers(model, replace)
 
 
 @torch.no_grad()
-def nearest_codes(layer, threshold):
+def _nearest_codes(layer, threshold):
     """The weights of a VNQ layer, rounded and pruned: −a, 0 or a."""
     signs = (layer.weight_mu / layer.a).round().clamp(-1, 1)  # beyond ±a/2, ±a is the nearest
     return torch.where((signs == 0) | (layer.log_alpha >= threshold), 0, signs * layer.a)
