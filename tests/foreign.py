@@ -8,10 +8,14 @@ from torch import nn
 
 
 def randomised(model, dtype=torch.float64):
-    """A copy in eval mode, with batch norms far from the identity, signs of gamma included."""
+    """A copy in eval mode with pinned weights, and batch norms far from the identity."""
     model = copy.deepcopy(model).to(dtype).eval()
     generator = torch.Generator().manual_seed(1)
     for module in model.modules():
+        if type(module) in (nn.Linear, nn.Conv2d):
+            each = module.weight[0].numel() ** -0.5
+            for parameter in module.parameters():
+                parameter.data.uniform_(-2 * each, 2 * each, generator=generator)
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             if module.affine:
                 sign = torch.randn(module.num_features, generator=generator).sign()
@@ -85,7 +89,7 @@ class MobileNet(nn.Module):
         self.norm1 = nn.BatchNorm2d(8)
         self.depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False)
         self.norm2 = nn.BatchNorm2d(8)
-        self.squeeze = SqueezeExcitation(8, 3)
+        self.squeeze = SqueezeExcitation(8, 4)
         self.project = nn.Conv2d(8, 4, 1, bias=False)
         self.norm3 = nn.BatchNorm2d(4)
         self.classifier = nn.Linear(4, 3)

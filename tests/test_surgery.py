@@ -1,7 +1,6 @@
 """Surgery on trees: walking, replacing, counting."""
 
 import copy
-from collections import OrderedDict
 
 import pytest
 import torch

@@ -7,7 +7,6 @@ A network is a nest of ``nn.Sequential`` with named children and of the containe
 
 from uecompress.networks.containers import Ensemble, Residual
 from uecompress.networks.fusion import fuse_batch_norm
-from uecompress.networks.graph import tensors_read
 from uecompress.networks.inputs import check_inputs
 from uecompress.networks.padding import ChannelPad2d
 from uecompress.networks.plain import obstacles, plain, plain_layers
@@ -44,5 +43,4 @@ __all__ = [
     "replace_layers",
     "resnet_small",
     "shrink",
-    "tensors_read",
 ]

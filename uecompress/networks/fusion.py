@@ -1,6 +1,5 @@
 """Batch norms folded into the layers that run before or behind them."""
 
-import copy
 import warnings
 
 from torch import nn
@@ -11,6 +10,7 @@ from uecompress.networks.folding import fold_into_inputs, fold_into_outputs
 from uecompress.networks.graph import order_of_execution
 from uecompress.networks.padding import ChannelPad2d
 from uecompress.networks.plain import obstacles
+from uecompress.networks.tree import copied
 
 _LAYER_OF_NORM = {nn.BatchNorm1d: nn.Linear, nn.BatchNorm2d: nn.Conv2d}
 _OUR_CONTAINERS = (nn.Sequential, nn.ModuleList, Residual, Ensemble)
@@ -51,7 +51,7 @@ def fuse_batch_norm(model: nn.Module) -> nn.Module:
     Warns:
         UserWarning: the batch norms that are left as they are, each with the reason.
     """
-    model = copy.deepcopy(model)
+    model = copied(model)
     norms = [name for name, module in model.named_modules() if isinstance(module, _BatchNorm)]
     if not norms:
         return model

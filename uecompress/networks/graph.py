@@ -4,7 +4,6 @@ The forward passes are run once with symbols in place of tensors. A node of the 
 a leaf of the tree or of a function, and knows the nodes that it takes and those that take it.
 """
 
-import copy
 from collections import Counter, OrderedDict
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ import torch
 from torch import fx, nn
 
 from uecompress.networks.containers import Ensemble, Residual
-from uecompress.networks.tree import leaves
+from uecompress.networks.tree import copied, leaves
 
 # What containers of ours compute, without the checks of shapes that symbols cannot pass.
 _UNCHECKED = {
@@ -40,22 +39,17 @@ class Order(NamedTuple):
             A dict: dotted name of a leaf -> the reason, words that follow the name in a sentence.
         """
         calls = Counter(node.target for node in self.graph.nodes if node.op == "call_module")
-        read = {tensor.rpartition(".")[0] for tensor in self._tensors()}
         reasons = {}
         for name, _ in leaves(model):
             inside = [outer for outer in self.opaque if outer == "" or name.startswith(f"{outer}.")]
             if inside:
-                reasons[name] = f"is inside {inside[0]!r}, {self.opaque[inside[0]]}"
-            elif name in read:
-                reasons[name] = "has its tensors read by the module that holds it"
+                where = repr(inside[0]) if inside[0] else "the network"
+                reasons[name] = f"is inside {where}, {self.opaque[inside[0]]}"
             elif calls[name] > 1:
                 reasons[name] = f"is called {calls[name]} times"
             elif not calls[name]:
                 reasons[name] = "is not called in eval mode"
         return reasons
-
-    def _tensors(self):
-        return {node.target for node in self.graph.nodes if node.op == "get_attr"}
 
 
 def order_of_execution(model):
@@ -71,15 +65,9 @@ def order_of_execution(model):
     Returns:
         An :class:`Order`.
     """
-    # A copy that shares the tensors: what a forward leaves behind must not stay on the network.
-    held = [
-        value
-        for module in model.modules()
-        for values in (module._parameters, module._buffers, vars(module))
-        for value in values.values()
-        if isinstance(value, torch.Tensor)
-    ]
-    shell = copy.deepcopy(model, {id(tensor): tensor for tensor in held}).eval()
+    # A copy with the same tensors: what a forward leaves behind must not stay on the network.
+    held = [*model.parameters(), *model.buffers()]
+    shell = copied(model, {id(tensor): tensor for tensor in held}).eval()
     names = {module: name for name, module in shell.named_modules()}
     root = nn.Sequential(OrderedDict(network=shell))
     whole = {leaf for _, leaf in leaves(root) if type(leaf) is not nn.Sequential}  # an empty one
@@ -97,31 +85,6 @@ def order_of_execution(model):
         if node.op in ("call_module", "get_attr"):
             node.target = node.target[len("network.") :]
     return Order(graph, {names[module]: reason for module, reason in opaque.items()})
-
-
-def tensors_read(model):
-    """The parameters and buffers that a module which holds their owner reads by itself.
-
-    ``F.linear(x, self.fc.weight)`` in the forward of a parent is such a reading: a layer ``fc`` of
-    another kind, without a ``weight``, would break it. All tensors inside torch's own modules with
-    children (``MultiheadAttention``, ``TransformerEncoderLayer``) count as read. Of modules that
-    cannot be traced nothing is known, and nothing counts.
-
-    Args:
-        model: a network; it is not changed.
-
-    Returns:
-        The set of their dotted names, all names of a tensor that has several.
-    """
-    order = order_of_execution(model)
-    named = [*model.named_parameters(remove_duplicate=False)]
-    named += model.named_buffers(remove_duplicate=False)
-    tensors = dict(named)
-    read = {id(tensors[name]) for name in order._tensors() if name in tensors}
-    for module in model.modules():
-        if _of_torch(module):
-            read |= {id(tensor) for tensor in [*module.parameters(), *module.buffers()]}
-    return {name for name, tensor in named if id(tensor) in read}
 
 
 class _Tracer(fx.Tracer):

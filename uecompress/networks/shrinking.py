@@ -1,7 +1,5 @@
 """A smaller network without what its zeros make superfluous; its outputs are equal."""
 
-import copy
-
 import torch
 from torch import fx, nn
 
@@ -10,7 +8,7 @@ from uecompress.networks.padding import ChannelPad2d
 from uecompress.networks.plain import plain_layers
 from uecompress.networks.select import SelectFeatures
 from uecompress.networks.ties import Paths
-from uecompress.networks.tree import replace_layers
+from uecompress.networks.tree import copied, replace_layers
 from uecompress.networks.units import remove_units
 
 
@@ -38,7 +36,7 @@ def shrink(model):
         UserWarning: layers that are left alone, each with the reason.
     """
     names = list(plain_layers(model))
-    paths = Paths(copy.deepcopy(model))
+    paths = Paths(copied(model))
     while any([_remove_dead_units(paths, name) for name in names]):
         pass
 

@@ -182,7 +182,8 @@ class Paths:
 
     def _why_not(self, node):
         """Why a call cannot have fewer units."""
-        if node.op == "output" or (node.users and all(u.op == "output" for u in node.users)):
+        stacked = calls.operation(node) == "stack" and {user.op for user in node.users}
+        if node.op == "output" or stacked == {"output"}:
             return "no layer follows, its outputs are the network's (the classes)"
         if node.op == "placeholder":
             return "its outputs are added to the network's input, or multiplied by it"

@@ -1,14 +1,12 @@
 """Physical removal of units: smaller layers, and smaller everything that their outputs pass."""
 
-import copy
-
 import numpy as np
 import torch
 from torch import nn
 
 from uecompress.networks.select import SelectFeatures
 from uecompress.networks.ties import Paths, sizes
-from uecompress.networks.tree import linear_and_conv_layers
+from uecompress.networks.tree import copied, linear_and_conv_layers
 
 
 def keep_units(model: nn.Module, name: str, keep) -> nn.Module:
@@ -45,7 +43,7 @@ def keep_units(model: nn.Module, name: str, keep) -> nn.Module:
     known = [known_name for known_name, _ in linear_and_conv_layers(model)]
     if name not in known:
         raise ValueError(f"no Linear or Conv2d layer {name!r}; there are {', '.join(known)}")
-    model = copy.deepcopy(model)
+    model = copied(model)
     ties = Paths(model).ties(name)
     remove_units(model, name, ties, _indices(name, keep, ties.units))
     return model
