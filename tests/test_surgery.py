@@ -8,7 +8,6 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from uecompress import networks
-from uecompress.networks.tree import chains
 
 
 def images(*shape, seed=0):
@@ -64,17 +63,6 @@ def test_parameter_count_counts_shared_once_and_no_buffers():
     assert networks.parameter_count(ensemble_of_mlps()) == 2 * networks.parameter_count(
         networks.mlp(9, 6, 2, 3)
     )
-
-
-def test_chains_are_flattened_sequentials():
-    a, b, c, d = (nn.Linear(2, 2) for _ in range(4))
-    model = nn.Sequential(nn.Sequential(a, nn.Sequential(b)), networks.Residual(c), d)
-    listed = [(owner, [name for name, _ in steps]) for owner, steps in chains(model)]
-    assert listed == [
-        (None, ["0.0", "0.1.0", "1", "2"]),
-        (model[1], ["1.branch"]),
-        (model[1], ["1.shortcut"]),
-    ]
 
 
 def double_linear(name, module):
