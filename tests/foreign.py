@@ -1,10 +1,37 @@
-"""Networks as other people write them: no trees of ours, with functions in their forward passes."""
+"""Networks as other people write them, no trees of ours; and what tests of surgery share."""
 
 import copy
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+
+def images(*shape, seed=0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=dtype)
+
+
+def assert_same_state(model, before):
+    after = model.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+def state_of(model):
+    return copy.deepcopy(model.state_dict())
+
+
+def without_inputs(model, successor, keep, units):
+    """The oracle: the successor's weights on the removed units are zero, nothing else changes."""
+    model = copy.deepcopy(model)
+    weight = model.get_submodule(successor).weight.data
+    # (out, units * H * W, ...) -> (out, units, H * W, ...), a view
+    weight = weight.unflatten(1, (units, -1))
+    removed = np.setdiff1d(np.arange(units), keep)
+    weight[:, removed] = 0
+    return model
 
 
 def randomised(model, dtype=torch.float64):

@@ -171,6 +171,9 @@ def test_the_lectures_table_by_its_own_convention():
         assert rates == (pytest.approx(pruning, abs=0.05), pytest.approx(fast, rel=2e-3))
     with pytest.raises(ValueError, match="2 numbers of bits for 3 layers"):
         counted_rates(networks.lenet300(), networks.lenet300(), (8, 8))
+    for wrong in (0, -8, math.nan, math.inf):
+        with pytest.raises(ValueError, match="bits must be positive and finite"):
+            counted_rates(networks.lenet300(), networks.lenet300(), (8, 8, wrong))
 
 
 def test_convolutions_and_their_biases():
@@ -204,8 +207,16 @@ def test_bad_input(posterior, pruned):
         ValueError, match="'linear1' is a variational layer, but the pruned network"
     ):
         bit_precision(posterior, networks.mlp())
-    with pytest.raises(ValueError, match="must be positive"):
-        mantissa_bits(torch.tensor([0.1, 0.0]))
+    for wrong in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="must be positive and finite"):
+            mantissa_bits(torch.tensor([0.1, wrong]))
+    for wrong in (torch.tensor([1]), torch.tensor([True]), 0.1):
+        with pytest.raises(TypeError, match="std must be"):
+            mantissa_bits(wrong)
+    for name in ("exponent", "mantissa"):
+        for wrong in (-3, 1.5, math.nan, math.inf):
+            with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 0"):
+                BitPrecision(**{"exponent": 3, "mantissa": 3, name: wrong})
     with torch.no_grad():
         posterior.linear2.bias_log_sigma2[0] = float("-inf")
     with pytest.raises(ValueError, match="variance of the bias of 'linear2' is not positive"):

@@ -66,6 +66,9 @@ def test_deviation_of_kingmas_polynomial():
     for wrong in (0.0, -0.1, 1.1, math.nan):
         with pytest.raises(ValueError, match=r"alpha in \(0, 1\]"):
             bayes.gaussian_dropout_kl(torch.tensor([0.5, wrong]))
+    for wrong in (torch.tensor([1]), torch.tensor([True]), 0.5):
+        with pytest.raises(TypeError, match="alpha must be"):
+            bayes.gaussian_dropout_kl(wrong)
 
 
 def test_the_kl_falls_to_zero():

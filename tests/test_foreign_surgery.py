@@ -9,7 +9,6 @@ from torch import nn
 
 from uecompress import networks
 
-
 # torchvision's import needs two operators, which it lacks beside a CPU build of torch.
 LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
 

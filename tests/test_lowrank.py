@@ -1,4 +1,5 @@
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -69,6 +70,25 @@ def test_bad_rank_of_a_layer(linear, rank):
 def test_break_even_rank(m, n, rank):
     assert lowrank.break_even_rank(m, n) == rank
     assert rank * (m + n) < m * n <= (rank + 1) * (m + n)
+
+
+@pytest.mark.parametrize("size", [math.nan, math.inf, 1.5, -3, 0])
+def test_break_even_of_what_is_no_matrix(size):
+    for sizes in ((size, 5), (5, size)):
+        with pytest.raises(ValueError, match="must be a whole number of at least 1"):
+            lowrank.break_even_rank(*sizes)
+    with pytest.raises(TypeError, match="n must be a number, not None"):
+        lowrank.break_even_rank(5, None)
+
+
+def test_a_layer_that_is_not_plain_is_refused(linear):
+    linear.register_forward_hook(lambda module, inputs, output: 2 * output)
+    with pytest.raises(ValueError, match="the network has a hook"):
+        lowrank.svd_linear(linear, 2)
+    conv = torch.nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3))
+    for factorize in (lowrank.svd_conv2d, lowrank.tucker_conv2d, lowrank.cp_conv2d):
+        with pytest.raises(ValueError, match=r"is parametrized: networks\.plain"):
+            factorize(conv, 2)
 
 
 # --- a whole network ---------------------------------------------------------------------------

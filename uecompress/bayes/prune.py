@@ -1,10 +1,11 @@
 """Zeros where a posterior says that a weight, or a group of them, is noise."""
 
+import math
+
 import torch
 
-from uecompress.bayes.convert import plain_layer
+from uecompress import checks
 from uecompress.bayes.groups import GroupLayer
-from uecompress.checks import naming
 from uecompress.networks import plain_layers, replace_layers
 
 
@@ -25,9 +26,11 @@ def prune(model, threshold=3.0):
         A network with ``nn.Linear`` and ``nn.Conv2d`` in place of the variational layers.
 
     Raises:
-        ValueError: no such layer; a parameter of one that is not finite; a threshold that leaves no
-            weight in the whole network.
+        TypeError: a threshold that is no number.
+        ValueError: no such layer; a parameter of one that is not finite; a threshold that is NaN,
+            or leaves no weight in the whole network.
     """
+    checks.within("threshold", threshold, -math.inf, math.inf)
     kinds = {type(module) for module in model.modules() if _prunable(module)}
     if not kinds:
         raise ValueError("the network has no layer with a log_alpha for every weight")
@@ -38,12 +41,12 @@ def prune(model, threshold=3.0):
         nonlocal kept
         if name not in layers:
             return None
-        with torch.no_grad(), naming(name):
+        with torch.no_grad(), checks.naming(name):
             # The ratio itself: the log_alpha of a "sparse_vd" layer is clipped, for its KL.
             log_alpha = leaf.weight_log_sigma2 - leaf.weight_mu.square().log()
             keep = log_alpha < threshold
             kept += keep.sum().item()
-            return plain_layer(leaf, torch.where(keep, leaf.weight_mu, 0))
+            return leaf.plain_layer(torch.where(keep, leaf.weight_mu, 0))
 
     result = replace_layers(model, replace)
     if not kept:
@@ -73,12 +76,17 @@ def group_scores(model):
         the filters of a Conv2d.
 
     Raises:
-        ValueError: no group layer.
+        TypeError: a parameter of a group layer that is not of floating-point numbers.
+        ValueError: no group layer, or a parameter of one that is not finite.
     """
-    scores = {n: m.prune_score() for n, m in model.named_modules() if isinstance(m, GroupLayer)}
-    if not scores:
+    layers = {n: m for n, m in model.named_modules() if isinstance(m, GroupLayer)}
+    if not layers:
         raise ValueError("the network has no group layer")
-    return scores
+    for name, layer in layers.items():
+        with checks.naming(name):
+            checks.floating(**dict(layer.named_parameters()))
+            checks.finite(**dict(layer.named_parameters()))
+    return {name: layer.prune_score() for name, layer in layers.items()}
 
 
 def prune_groups(model, threshold):
@@ -95,9 +103,10 @@ def prune_groups(model, threshold):
             all groups.
 
     Raises:
-        ValueError: no group layer, a name that is none, a score or threshold that is not a number,
-            a parameter of a group layer that is not finite, or a layer that would lose all its
-            groups and with them its input.
+        TypeError: a threshold that is no number.
+        ValueError: no group layer, a name that is none, a threshold that is NaN, a parameter of a
+            group layer that is not finite, or a layer that would lose all its groups and with them
+            its input.
     """
     scores = group_scores(model)
     layers = plain_layers(model, GroupLayer)
@@ -106,8 +115,7 @@ def prune_groups(model, threshold):
     for name, limit in threshold.items():
         if name not in scores:
             raise ValueError(f"{name!r} is not a group layer; there are {', '.join(scores)}")
-        if scores[name].isnan().any() or limit != limit:
-            raise ValueError(f"a score of {name!r} or its threshold {limit} is not a number")
+        checks.within(f"threshold of {name!r}", limit, -math.inf, math.inf)
         if (scores[name] >= limit).all():
             low, high = scores[name].min().item(), scores[name].max().item()
             raise ValueError(
@@ -118,7 +126,7 @@ def prune_groups(model, threshold):
     def replace(name, leaf):
         if name not in layers:
             return None
-        with naming(name):
+        with checks.naming(name):
             return leaf.to_plain(scores[name] < threshold[name] if name in threshold else None)
 
     return replace_layers(model, replace)

@@ -174,7 +174,7 @@ def _relative_error(layer, new):
     old, new = layer.weight.detach().double(), copy.deepcopy(new).double()
     with torch.no_grad():
         if not isinstance(new, nn.Sequential):
-            weight = new.weight()
+            weight = new.dense_weight
         elif isinstance(layer, nn.Conv2d):
             weight = chain_kernel(new)
         else:

@@ -5,15 +5,14 @@ import warnings
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from uecompress.networks.containers import Ensemble, Residual
 from uecompress.networks.folding import fold_into_inputs, fold_into_outputs
-from uecompress.networks.graph import order_of_execution
+from uecompress.networks.graph import UNCHECKED, order_of_execution
 from uecompress.networks.padding import ChannelPad2d
 from uecompress.networks.plain import obstacles
 from uecompress.networks.tree import copied
 
 _LAYER_OF_NORM = {nn.BatchNorm1d: nn.Linear, nn.BatchNorm2d: nn.Conv2d}
-_OUR_CONTAINERS = (nn.Sequential, nn.ModuleList, Residual, Ensemble)
+_OUR_CONTAINERS = (nn.Sequential, nn.ModuleList, *UNCHECKED)
 
 
 def fuse_batch_norm(model: nn.Module) -> nn.Module:

@@ -10,13 +10,15 @@ from typing import NamedTuple
 import torch
 from torch import fx, nn
 
-from uecompress.networks.containers import Ensemble, Residual
+from uecompress.networks.containers import Ensemble, Residual, SharedEnsemble
 from uecompress.networks.tree import copied, leaves
 
-# What containers of ours compute, without the checks of shapes that symbols cannot pass.
-_UNCHECKED = {
+# What containers of ours compute of each example, without what symbols cannot pass: checks of
+# shapes, and members that are folded into the batch.
+UNCHECKED = {
     Residual: lambda block, x: block.branch(x) + block.shortcut(x),
     Ensemble: lambda ensemble, x: torch.stack([member(x) for member in ensemble.members]),
+    SharedEnsemble: lambda ensemble, x: torch.stack([ensemble.network(x)]),
 }
 
 
@@ -115,7 +117,7 @@ def _without_hooks(tracer, module):
     def forward(*args, **kwargs):
         if module._forward_pre_hooks:
             args = tuple(tracer.create_proxy("call_function", hooks, (arg,), {}) for arg in args)
-        unchecked = _UNCHECKED.get(type(module))
+        unchecked = UNCHECKED.get(type(module))
         result = unchecked(module, *args) if unchecked else module.forward(*args, **kwargs)
         if module._forward_hooks:
             result = tracer.create_proxy("call_function", hooks, (result,), {})

@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from uecompress import checks
+
 
 class SelectFeatures(nn.Module):
     """The entries of a vector that the next layer looks at; which ones is the buffer ``keep``.
@@ -13,8 +15,8 @@ class SelectFeatures(nn.Module):
 
     def __init__(self, features):
         super().__init__()
-        self.features = features
-        self.register_buffer("keep", torch.ones(features, dtype=torch.bool))
+        self.features = checks.whole("features", features)
+        self.register_buffer("keep", torch.ones(self.features, dtype=torch.bool))
 
     def forward(self, x):
         """(..., features) -> (..., kept)."""
@@ -23,3 +25,8 @@ class SelectFeatures(nn.Module):
     def config(self):
         """The constructor's arguments."""
         return {"features": self.features}
+
+    def extra_repr(self):
+        """The size of the input and how many are kept."""
+        kept = "" if self.keep.is_meta else f", kept={int(self.keep.sum())}"
+        return f"features={self.features}{kept}"
