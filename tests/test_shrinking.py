@@ -328,6 +328,36 @@ def test_hooks_keep_their_effect(place):
     assert small[0].out_features == 8
 
 
+class InPlace(nn.Module):
+    """Overwrites a tensor, and lets the name of the result go."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 3), nn.Linear(3, 2)
+
+    def forward(self, x):
+        x = self.first(x)
+        x.sigmoid_()
+        return self.second(x)
+
+
+class PlusNumber(InPlace):
+    """Adds a number, whose name is given."""
+
+    def forward(self, x):
+        return self.second(torch.add(input=self.first(x), other=1.0))
+
+
+@pytest.mark.parametrize("network", [InPlace, PlusNumber])
+def test_what_functions_make_of_zeros_is_kept(network):
+    model = randomised(network())
+    with torch.no_grad():
+        model.first.weight[1], model.first.bias[1] = 0, 0
+    small = shrink(model)
+    assert small.first.out_features == 3
+    assert_equal_outputs(small, model, torch.rand(5, 4, dtype=torch.float64))
+
+
 def test_inside_of_what_cannot_be_traced_nothing_changes():
     model = randomised(nn.Sequential(networks.lenet300(), Gated(nn.Linear(10, 4))))
     with torch.no_grad():

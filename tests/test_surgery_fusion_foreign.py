@@ -101,6 +101,20 @@ def test_networks_of_others_fuse_completely(make):
     assert fused.training is False
 
 
+def test_layers_may_be_called_by_keyword():
+    class Keywords(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm, self.conv = nn.BatchNorm2d(2), nn.Conv2d(2, 3, 3, padding=1)
+            self.behind = nn.BatchNorm2d(3)
+
+        def forward(self, x):
+            return self.behind(input=self.conv(input=self.norm(input=x)))
+
+    model, x = randomised(Keywords()), images(2, 2, 5, 5)
+    assert_fused_exactly(model, x, left=["norm"], reason="it is called by keyword")
+
+
 def test_in_a_module_of_others_the_padding_has_the_norms_place():
     model = randomised(ConcatNet())
     with pytest.warns(UserWarning, match="norm2"):

@@ -108,9 +108,10 @@ def _fold(model, node, reasons):
 
 
 def _into_layer_before(model, node, norm, reasons):
-    layer = _layer(model, node.args[0], norm, reasons, "before")
-    if len(node.args[0].users) > 1:
-        raise ValueError(f"{node.args[0].target!r} before it has its outputs used elsewhere too")
+    before = node.all_input_nodes[0]
+    layer = _layer(model, before, norm, reasons, "before")
+    if len(before.users) > 1:
+        raise ValueError(f"{before.target!r} before it has its outputs used elsewhere too")
     fold_into_outputs(layer, norm)
     _drop(model, node, norm)
 
@@ -119,6 +120,8 @@ def _into_layer_behind(model, node, norm, reasons):
     behind = node.next  # right behind: nothing changes in between what the norm was given
     if set(node.users) != {behind}:
         raise ValueError("what runs right behind it is not all that takes its outputs")
+    if node.kwargs:  # of a name that a padding in its place does not know
+        raise ValueError("it is called by keyword")
     layer = _layer(model, behind, norm, reasons, "behind")
     pad = fold_into_inputs(layer, norm)
     if pad is None:
@@ -129,7 +132,8 @@ def _into_layer_behind(model, node, norm, reasons):
     if parent in _our_sequentials(model):
         name = _insert_before(parent, child, pad)
         with node.graph.inserting_before(behind):
-            behind.args = (node.graph.call_module(f"{path}.{name}".lstrip("."), (node,)),)
+            padded = node.graph.call_module(f"{path}.{name}".lstrip("."), (node,))
+        behind.replace_input_with(node, padded)
         _drop(model, node, norm)
     else:
         _replace(model, norm, pad)
@@ -152,7 +156,7 @@ def _drop(model, node, norm):
         for child in [name for name, module in parent._modules.items() if module is norm]:
             delattr(parent, child)
     _replace(model, norm, nn.Identity().train(norm.training))
-    node.replace_all_uses_with(node.args[0])
+    node.replace_all_uses_with(node.all_input_nodes[0])
     node.graph.erase_node(node)
 
 

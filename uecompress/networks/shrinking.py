@@ -120,7 +120,9 @@ def _zero_outputs(module, zero_inputs):
 
 
 def _adds(node):
-    return calls.combines(node) and all(isinstance(each, fx.Node) for each in node.args[:2])
+    """Whether it adds tensors to each other: a number that is added makes another of a zero."""
+    tensors = [each for each in node.args if isinstance(each, fx.Node)]
+    return calls.combines(node) and len(tensors) == 2
 
 
 def _select_columns(leaf):

@@ -148,6 +148,8 @@ class Paths:
             self._cut(ties, node, 0, layout)
         elif not (kind.entrywise or (kind.channelwise and layout.images) or calls.combines(node)):
             raise _Obstacle(self._why_not(node))
+        if not node.users:
+            raise _Obstacle(f"{_what(node)} gives its result to nobody, or works in place")
 
     def _cut(self, ties, node, axis, layout):
         """Notes that a module loses entries of its tensors, and returns the unit of each."""
