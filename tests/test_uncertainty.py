@@ -1,4 +1,5 @@
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -253,9 +254,52 @@ def test_inputs_of_a_wrong_type(x, spoil, message):
         u.predict(network(), spoil(x))
 
 
-def test_bad_batch_size(x):
-    with pytest.raises(ValueError, match="batch_size"):
-        u.predict(network(), x, batch_size=0)
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"batch_size": 0}, ValueError),
+        ({"batch_size": 1.5}, ValueError),
+        ({"batch_size": None}, TypeError),
+        ({"seed": None}, TypeError),
+        ({"seed": -1}, ValueError),
+    ],
+)
+def test_bad_numbers(x, arguments, error):
+    with pytest.raises(error, match=f"{min(arguments)} must be"):
+        u.predict(network(), x, **arguments)
+
+
+def test_numbers_of_numpy_are_the_same_settings(x):
+    model = nn.Sequential(network(), Noisy().double())
+    expected = u.predict(model, x, samples=2, seed=1, batch_size=5)
+    numbers = {"samples": np.int64(2), "seed": np.int64(1), "batch_size": np.float64(5)}
+    assert torch.equal(u.predict(model, x, **numbers), expected)
+
+
+def test_a_network_that_returns_a_tuple_is_refused(x):
+    class Two(nn.Module):
+        def forward(self, x):
+            return x, x
+
+    with pytest.raises(ValueError, match="returned tuple for 25 examples"):
+        u.predict(Two(), x)
+
+
+def test_threads_predict_as_if_they_were_alone(x):
+    model = nn.Sequential(network(), Noisy().double())
+    expected, drawn = u.predict(model, x, samples=20, batch_size=2), {}
+
+    def draw(i):
+        drawn[i] = u.predict(model, x, samples=20, batch_size=2)
+
+    threads = [threading.Thread(target=draw, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(torch.equal(drawn[i], expected) for i in range(4))
+    assert model[1].sampling is False
+    assert all(module.training for module in model.modules())
 
 
 def test_very_confident_predictions_still_have_an_order():
@@ -288,6 +332,9 @@ def test_a_network_that_returns_no_logits_for_each_example_is_refused(network, s
 def test_an_ensemble_may_be_given_a_batch_for_each_member():
     ensemble = networks.Ensemble([networks.lenet5(seed=seed) for seed in range(2)])
     x = torch.rand(2, 3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
-    log_probs = u.predict(ensemble, x)
-    for member, batch, each in zip(ensemble.members, x, log_probs, strict=True):
-        assert torch.equal(u.predict(member, batch)[0], each)
+    for batch_size in (1000, 2, 1):
+        log_probs = u.predict(ensemble, x, batch_size=batch_size)
+        for member, batch, each in zip(ensemble.members, x, log_probs, strict=True):
+            assert torch.equal(u.predict(member, batch, batch_size=batch_size)[0], each)
+    with pytest.raises(ValueError, match="empty"):
+        u.predict(ensemble, x[:, :0])

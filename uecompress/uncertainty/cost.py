@@ -17,6 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from uecompress.networks import dtype_and_device
+from uecompress.randomness import seeded
 from uecompress.uncertainty.predict import evaluation_mode, predict
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # of batch normalization
@@ -112,9 +114,8 @@ def latency(model, x, *, batch_size=1, samples=None, repeats=30, threads=1):
 def single_pass(model, x, samples):
     """A function from a batch to logits on the CPU, that predicts as :func:`predict` would."""
     predict(model, x[:1], samples=samples and 1)  # raises what is to be raised
-    device = next((p.device for p in model.parameters()), x.device)
-    with torch.no_grad(), evaluation_mode(model, samples is not None), torch.random.fork_rng():
-        torch.manual_seed(0)
+    _, device = dtype_and_device(model, x)
+    with torch.no_grad(), evaluation_mode(model, samples is not None), seeded(0):
         yield lambda batch: model(batch.to(device)).cpu()
 
 
