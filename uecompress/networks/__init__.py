@@ -17,7 +17,8 @@ from uecompress.networks.inputs import (
 )
 from uecompress.networks.padding import ChannelPad2d
 from uecompress.networks.plain import obstacles, plain, plain_layers
-from uecompress.networks.shrinking import SelectFeatures, shrink
+from uecompress.networks.select import SelectFeatures
+from uecompress.networks.shrinking import shrink
 from uecompress.networks.tree import linear_and_conv_layers, parameter_count, replace_layers
 from uecompress.networks.units import keep_units
 from uecompress.networks.values import cluster_weights, maximum_compression
