@@ -61,7 +61,7 @@ def good():
     cells = [
         new_markdown_cell(OPENING),  # 0
         new_code_cell(setup_cell.source(address.address()), metadata={"tags": ["hide-cell"]}),  # 1
-        new_code_cell("from uecompress.claims import check, claim"),  # 2
+        new_code_cell("from uecompress.claims import claim"),  # 2
         new_markdown_cell("## A section\n\nAs {cite:t}`ch07-eckart1936` says."),  # 3
         new_code_cell("plt.show()", metadata=FIGURE, outputs=[picture()]),  # 4
         new_markdown_cell("The line rises."),  # 5

@@ -61,9 +61,9 @@ def test_noise(x):
     assert torch.equal(data.noise(x, 0.1, seed=1), data.noise(x, 0.1, seed=1))
     assert not torch.equal(data.noise(x, 0.1, seed=1), data.noise(x, 0.1, seed=2))
     assert torch.equal(data.noise(x, 0), x)
-    with pytest.raises(ValueError, match="at least 0, not -1"):
+    with pytest.raises(ValueError, match="at least 0 and finite, not -1"):
         data.noise(x, -1)
-    with pytest.raises(ValueError, match="at least 0, not nan"):
+    with pytest.raises(ValueError, match="at least 0 and finite, not nan"):
         data.noise(x, math.nan)
 
 
@@ -191,3 +191,60 @@ def test_bad_requests(x):
         data.corrupt(x, "frost")
     with pytest.raises(ValueError, match=r"\(N, C, 28, 28\), not \(100, 1, 28, 27\)"):
         data.corrupt(x[..., :27], "fog")
+
+
+# --- what is no image ---------------------------------------------------------------------------
+
+SHIFTS = {
+    "rotate": lambda x: data.rotate(x, 10),
+    "roll": lambda x: data.roll(x, 1),
+    "noise": lambda x: data.noise(x, 0.1),
+    **{name: lambda x, name=name: data.corrupt(x, name) for name in data.CORRUPTIONS},
+}
+
+
+@pytest.mark.parametrize("shift", SHIFTS.values(), ids=SHIFTS)
+def test_what_is_no_image_is_refused_by_every_shift(shift):
+    x = torch.rand(2, 1, 28, 28)
+    for number in (float("nan"), float("inf"), -float("inf")):
+        wrong = x.clone()
+        wrong[1, 0, 3, 4] = number
+        with pytest.raises(ValueError, match="NaN or infinity"):
+            shift(wrong)
+    with pytest.raises(ValueError, match=r"must be in \[0, 1\], but they are in \[.*, 255\]"):
+        shift(torch.cat([255 * x, 255 * torch.ones(1, 1, 28, 28)]))
+    with pytest.raises(TypeError, match=r"not torch.uint8: divide by 255 first"):
+        shift((255 * x).to(torch.uint8))
+    for dtype in (torch.int64, torch.bool, torch.complex64):
+        with pytest.raises(TypeError, match=f"not {dtype}"):
+            shift(x.to(dtype))
+    with pytest.raises(TypeError, match="must be a torch tensor, not ndarray"):
+        shift(x.numpy())
+    with pytest.raises(ValueError, match=r"must be \(N, C, .*not \(2, 28, 28\)"):
+        shift(x[:, 0])
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
+def test_an_angle_and_a_deviation_must_be_finite(wrong):
+    x = torch.rand(2, 1, 28, 28)
+    with pytest.raises(ValueError, match="degrees contains NaN or infinity"):
+        data.rotate(x, wrong)
+    with pytest.raises(ValueError, match="std must be at least 0 and finite"):
+        data.noise(x, wrong)
+
+
+@pytest.mark.parametrize("wrong", [None, "0", 1.5, -1, True])
+def test_a_seed_is_a_whole_number(wrong):
+    x = torch.rand(2, 1, 28, 28)
+    for draw in (lambda seed: data.corrupt(x, "fog", seed), lambda seed: data.noise(x, 0.1, seed)):
+        with pytest.raises((TypeError, ValueError), match="seed must be"):
+            draw(wrong)
+
+
+def test_seeds_and_pixels_may_be_numbers_of_numpy():
+    x, seed = torch.rand(2, 1, 28, 28), np.arange(3)[2]
+    assert torch.equal(data.corrupt(x, "fog", seed), data.corrupt(x, "fog", 2))
+    assert torch.equal(data.noise(x, 0.1, seed), data.noise(x, 0.1, 2))
+    assert torch.equal(data.roll(x, seed), x.roll(2, -1))
+    with pytest.raises(ValueError, match="pixels must be a whole number"):
+        data.roll(x, 0.5)

@@ -1,4 +1,4 @@
-"""The first code cell of every chapter: `python tools/setup_cell.py` prints it.
+"""The first code cell of every chapter; `make address` puts it in.
 
 As it stands, it makes the chapter run in Colab. Where `uecompress` can be imported it does nothing.
 """
@@ -24,9 +24,3 @@ if importlib.util.find_spec("uecompress") is None:
 def source(address):
     """Return the set-up cell's code for a repository at `address`."""
     return TEMPLATE.replace("ADDRESS", address).strip()
-
-
-if __name__ == "__main__":
-    from address import address
-
-    print(source(address()))

@@ -75,8 +75,10 @@ def within(name, value, low, high, *, open_low=False, open_high=False):
     above = low < number if open_low else low <= number
     below = number < high if open_high else number <= high
     if not (above and below):
-        interval = f"{'(' if open_low else '['}{low}, {high}{')' if open_high else ']'}"
-        raise ValueError(f"{name} must be in {interval}, not {value!r}")
+        interval = f"in {'(' if open_low else '['}{low}, {high}{')' if open_high else ']'}"
+        if high == math.inf and not open_low:
+            interval = f"at least {low}" + (" and finite" if open_high else "")
+        raise ValueError(f"{name} must be {interval}, not {value!r}")
     return float(number)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.ticker import PercentFormatter
 
+from uecompress import checks
 from uecompress.uncertainty import HEADS
 
 GUESS = "0.35"  # the grey of everything the reader guessed
@@ -59,8 +60,11 @@ def spread(axis, x, runs, label, **line):
         runs: one row per run (R, K), for instance one per seed.
         label: for the legend.
         line: passed on to ``axis.plot``.
+
+    Raises:
+        TypeError: ``x`` or ``runs`` are not real numbers.
     """
-    runs = np.asarray(runs)
+    x, runs = _real("x", x), _real("runs", runs)
     (drawn,) = axis.plot(x, runs.mean(0), label=label, **line)
     axis.fill_between(x, runs.min(0), runs.max(0), color=drawn.get_color(), alpha=0.2, lw=0)
 
@@ -77,6 +81,7 @@ def against_bytes(rows, quantities=("error", "nll", "auroc")):
         The matplotlib figure.
 
     Raises:
+        TypeError: a quantity that is no number.
         ValueError: no rows, or one in which the bytes or a quantity were not measured.
     """
     if not rows or not quantities:
@@ -96,6 +101,7 @@ def against_bytes(rows, quantities=("error", "nll", "auroc")):
         same = [row for row in rows if row["name"] == name]
         for axis, key in zip(axes[0], quantities, strict=True):
             lengths, values = [row["bytes"] for row in same], [row[key] for row in same]
+            lengths, values = _real("bytes", lengths), _real(key, values)
             axis.plot(lengths, values, marker, color=colour, label=name, **dots)
     for axis, key in zip(axes[0], quantities, strict=True):
         percent = key in PERCENT
@@ -109,8 +115,21 @@ def against_bytes(rows, quantities=("error", "nll", "auroc")):
 
 
 def guess(axis, *, x=None, y=None):
-    """Draw the reader's guess, a dashed line at ``x`` or at ``y``, beside the truth."""
+    """Draw the reader's guess, a dashed line at ``x`` or at ``y``, beside the truth.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: neither ``x`` nor ``y`` is given, or both.
+    """
     if (x is None) == (y is None):
         raise ValueError("give either x or y")
     draw, at = (axis.axvline, x) if y is None else (axis.axhline, y)
-    draw(at, color=GUESS, linestyle="--", label="your guess")
+    draw(checks.real("the guess", at), color=GUESS, linestyle="--", label="your guess")
+
+
+def _real(name, values):
+    """Values as an array of real numbers, or an error that names them."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "buif":
+        raise TypeError(f"{name} must be real numbers, not {array.dtype}")
+    return array

@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
+from uecompress import checks
 from uecompress.data.canny import edges
+from uecompress.data.images import check_images
 from uecompress.data.shifts import warp
 
 
@@ -27,14 +29,15 @@ def corrupt(x, name, seed=0):
         Images of the same shape and type, in [0, 1].
 
     Raises:
-        ValueError: an unknown name, or images of another size.
+        TypeError, ValueError: what :func:`check_images` raises for images of 28×28; an unknown
+            name; ``seed`` is no whole number.
     """
     if name not in _FUNCTIONS:
         raise ValueError(f"no corruption is named {name!r}; there are {', '.join(_FUNCTIONS)}")
-    if x.ndim != 4 or x.shape[-2:] != (28, 28):
-        raise ValueError(f"the images must be (N, C, 28, 28), not {tuple(x.shape)}")
-    corrupted = _FUNCTIONS[name](x.double().numpy(), np.random.default_rng(seed))
-    return torch.from_numpy(corrupted).clamp(0, 1).to(x.dtype)
+    check_images(x, size=(28, 28))
+    rng = np.random.default_rng(checks.seed(seed))
+    corrupted = _FUNCTIONS[name](x.detach().double().cpu().numpy(), rng)
+    return torch.from_numpy(corrupted).clamp(0, 1).to(x)
 
 
 def _shot_noise(x, rng):

@@ -5,6 +5,9 @@ import math
 import torch
 from torch.nn import functional as F
 
+from uecompress import checks
+from uecompress.data.images import check_images
+
 
 def rotate(x, degrees):
     """Images turned counter-clockwise about their centre, bilinear, with zeros from outside.
@@ -14,11 +17,14 @@ def rotate(x, degrees):
         degrees: the angle, one number for all images or N numbers.
 
     Raises:
-        ValueError: neither one angle nor N.
+        TypeError, ValueError: what :func:`check_images` raises; neither one angle nor N, or one
+            that is not finite.
     """
+    check_images(x)
     angle = torch.as_tensor(degrees, dtype=x.dtype) * (math.pi / 180)
     if angle.shape not in ((), (len(x),)):
         raise ValueError(f"{len(x)} images need one angle or {len(x)}, not {tuple(angle.shape)}")
+    checks.finite(degrees=angle)
     cos, sin = angle.cos(), angle.sin()
     return warp(x, torch.stack([cos, -sin, sin, cos], -1).reshape(-1, 2, 2))
 
@@ -29,8 +35,12 @@ def roll(x, pixels):
     Args:
         x: images (N, C, H, W).
         pixels: an integer, negative to move to the left.
+
+    Raises:
+        TypeError, ValueError: what :func:`check_images` raises; ``pixels`` is no whole number.
     """
-    return x.roll(pixels, -1)
+    check_images(x)
+    return x.roll(checks.whole("pixels", pixels, low=None), -1)
 
 
 def noise(x, std, seed=0):
@@ -42,11 +52,12 @@ def noise(x, std, seed=0):
         seed: of the noise; the caller's random state is untouched.
 
     Raises:
-        ValueError: ``std`` is negative or NaN.
+        TypeError, ValueError: what :func:`check_images` raises; ``std`` is negative or not finite,
+            ``seed`` is no whole number.
     """
-    if not std >= 0:
-        raise ValueError(f"std must be at least 0, not {std}")
-    generator = torch.Generator().manual_seed(seed)
+    check_images(x)
+    std = checks.within("std", std, 0, math.inf, open_high=True)
+    generator = torch.Generator().manual_seed(checks.seed(seed))
     return (x + std * torch.randn(x.shape, generator=generator, dtype=x.dtype)).clamp(0, 1)
 
 
