@@ -88,6 +88,17 @@ def test_one_example_one_class():
     assert u.entropy(alone).item() == 0
 
 
+@pytest.mark.parametrize("members", [1, 3])
+def test_the_max_probability_score_of_the_most_certain_has_an_order(members):
+    gaps = torch.tensor([0.5, 10, 36, 37, 40, 45, 50, 300, 700], dtype=torch.double)
+    logits = torch.stack([gaps, torch.zeros_like(gaps), -gaps], -1)
+    log_probs = logits.log_softmax(-1).expand(members, -1, -1)
+    expected = (torch.exp(-gaps) + torch.exp(-2 * gaps)) * log_probs[0, :, 0].exp()
+    np.testing.assert_allclose(u.max_probability_score(log_probs), expected, rtol=1e-12)
+    scores = u.max_probability_score(log_probs)
+    assert u.auroc(scores[5:], scores[2:5]) == 1
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -114,6 +125,27 @@ def test_bad_log_probs(log_probs, y, spoil, message):
 def test_bad_labels(log_probs, y, bad, message):
     with pytest.raises(ValueError, match=message):
         u.accuracy(log_probs, bad(y))
+
+
+@pytest.mark.parametrize(
+    "metric", [u.accuracy, u.nll, u.brier, lambda log_probs, _: u.entropy(log_probs)]
+)
+def test_what_is_no_real_number_is_refused(metric, log_probs, y):
+    with pytest.raises(TypeError, match=r"log_probs must be real numbers, not torch\.complex64"):
+        metric(log_probs.cfloat(), y)
+    with pytest.raises(TypeError, match="log_probs is a masked array: choose the entries"):
+        metric(np.ma.array(log_probs.numpy(), mask=False), y)
+    with pytest.raises(TypeError, match="log_probs must be numbers, not str"):
+        metric("log_probs", y)
+
+
+@pytest.mark.parametrize("metric", [u.accuracy, u.nll, u.brier])
+def test_labels_that_are_no_real_numbers_are_refused(metric, log_probs, y):
+    with pytest.raises(TypeError, match=r"y must be real numbers, not torch\.complex64"):
+        metric(log_probs, y.cfloat())
+    with pytest.raises(TypeError, match="y is a masked array"):
+        metric(log_probs, np.ma.array(y.numpy(), mask=False))
+    assert metric(log_probs.requires_grad_(), y.tolist()) == metric(log_probs, y)
 
 
 # --- out of distribution -----------------------------------------------------------------------
