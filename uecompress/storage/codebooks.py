@@ -78,10 +78,10 @@ def _scale(values):
     wide = values.astype(np.float64)
     if not np.isfinite(wide).all() or not wide.any():
         return None
-    smallest = np.abs(wide[wide != 0]).min()
+    smallest, largest = np.abs(wide[wide != 0]).min(), float(np.abs(wide).max())
     for divisor in range(1, 9):
         scale = values.dtype.type(smallest / divisor)
-        if scale and np.abs(wide).max() / np.float64(scale) < 1 << 15:
+        if largest < float(scale) * (1 << 15):
             k = np.rint(wide / np.float64(scale)).astype(np.int64)
             again = _times(k, scale)
             if again.tobytes() == values.tobytes():
