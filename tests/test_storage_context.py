@@ -78,6 +78,7 @@ def test_arrays_come_back_to_the_bit(dtype):
 
 def test_odd_floats_and_the_two_zeros_come_back():
     odd = np.array([np.nan, -np.inf, -3e38, -0.0, 0.0, 1e-45, 1e-38, 2.0], "<f4")
+    odd.view("<u4")[0] = 0x7F800001  # a signalling NaN
     array = odd[correlated(levels=8)]
     decoded, names = codes.decode(Reader(codes.encode(array)), array.shape, array.dtype)
     assert decoded.tobytes() == array.tobytes()

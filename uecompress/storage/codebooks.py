@@ -75,9 +75,9 @@ def _scale(values):
     """The scale (None for integers) and the multiples of it that the values are, or None."""
     if values.dtype.kind != "f":
         return (None, values.astype(np.int64)) if values.max() < 1 << 62 else None
-    wide = values.astype(np.float64)
-    if not np.isfinite(wide).all() or not wide.any():
+    if not np.isfinite(values).all() or not values.any():
         return None
+    wide = values.astype(np.float64)
     smallest, largest = np.abs(wide[wide != 0]).min(), float(np.abs(wide).max())
     for divisor in range(1, 9):
         scale = values.dtype.type(smallest / divisor)

@@ -37,12 +37,10 @@ _CONTEXTS = (12, 13, 25, 121)
 
 def positions(values):
     """Integers of at most ``UNIT`` in magnitude for the sorted values of a codebook."""
-    values = values.astype(np.float64)
-    largest = np.abs(values).max()
-    if not np.isfinite(largest) or not largest:
+    if not np.isfinite(values).all() or not values.any():
         values = np.arange(len(values)) - len(values) // 2
-        largest = len(values)
-    return np.rint(values / largest * UNIT).astype(np.int64)
+    values = values.astype(np.float64)
+    return np.rint(values / np.abs(values).max() * UNIT).astype(np.int64)
 
 
 def encode(symbols, numbers):
