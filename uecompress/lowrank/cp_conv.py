@@ -8,6 +8,7 @@ from torch import nn
 
 from uecompress.lowrank.conv_chain import chain_kernel, factor, kernel_of
 from uecompress.tensors import cp, cp_full
+from uecompress.tensors.arrays import scaled, times_power_of_two
 
 
 def cp_conv2d(conv, rank, *, seeds=(0, 1, 2), iterations=100, tol=1e-4):
@@ -27,24 +28,24 @@ def cp_conv2d(conv, rank, *, seeds=(0, 1, 2), iterations=100, tol=1e-4):
         conv: ``nn.Conv2d`` with ``groups=1``; it is not changed.
         rank: R, 1 to S·C·kh·kw / max(S, C, kh, kw).
         seeds: one start for each.
-        iterations: at most so many sweeps of each start.
-        tol: stop when a sweep changes the relative error by less.
+        iterations: at most so many sweeps of each start, 1 to 10⁶.
+        tol: stop when a sweep changes the relative error by less; at least 0.
 
     Returns:
         ``nn.Sequential`` with the children ``v``, ``h``, ``w`` and ``u``.
 
     Raises:
-        TypeError: not an ``nn.Conv2d``.
-        ValueError: a rank that is out of range, no seeds, a convolution in groups, weights that
+        TypeError: not an ``nn.Conv2d``; an option that is no number.
+        ValueError: an option that is out of range, no seeds, a convolution in groups, weights that
             are not finite.
     """
-    kernel = kernel_of(conv)
+    kernel, exponent = scaled(kernel_of(conv))
     seeds = list(seeds)
     if not seeds:
         raise ValueError("CP needs at least one seed")
     found = [cp(kernel, rank, iterations=iterations, tol=tol, seed=seed) for seed in seeds]
     weights, factors = min(found, key=lambda f: torch.dist(cp_full(*f), kernel).item())
-    root = weights ** (1 / 4)
+    root = weights ** (1 / 4) * 2.0 ** (exponent // 4)
     u, v, h, w = (each * root for each in factors)  # (S, R), (C, R), (kh, R), (kw, R)
     return nn.Sequential(
         OrderedDict(
@@ -64,9 +65,17 @@ def component_growth(chain):
 
     Args:
         chain: what :func:`cp_conv2d` returns.
+
+    Raises:
+        TypeError, ValueError: as for :func:`chain_kernel`; not four convolutions.
     """
-    vectors = [conv.weight.detach().double().flatten(1) for conv in chain]
+    parts = [*(conv.weight.flatten(1) for conv in chain), chain_kernel(chain)]
+    parts = [part.detach().double() for part in parts]
+    if len(chain) != 4:
+        raise ValueError(f"a CP convolution is a chain of four, not of {len(chain)}")
+    sizes = [math.frexp(float(part.abs().max()))[1] for part in parts]
+    *vectors, kernel = (times_power_of_two(p, -e) for p, e in zip(parts, sizes, strict=True))
     norms = [v.norm(dim=1) for v in vectors[:3]] + [vectors[3].norm(dim=0)]  # four times (R,)
-    whole = float(chain_kernel(chain).detach().double().norm())
-    components = float(math.prod(norms).norm())
+    whole = float(kernel.norm())
+    components = float(math.prod(norms).norm()) * 2.0 ** (sum(sizes[:4]) - sizes[4])
     return components / whole if whole else 1.0

@@ -5,7 +5,9 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
+from uecompress import checks
 from uecompress.tensors import truncated_svd
+from uecompress.tensors.arrays import check_tensor, scaled
 
 
 def svd_linear(linear, rank):
@@ -25,13 +27,16 @@ def svd_linear(linear, rank):
 
     Raises:
         TypeError: not an ``nn.Linear``.
-        ValueError: a rank that is out of range, or weights that are not finite.
+        ValueError: a rank that is out of range, or weights that are empty, not finite, or neither
+            float32 nor float64.
     """
     if not isinstance(linear, nn.Linear):
         raise TypeError(f"expected an nn.Linear, not {type(linear).__name__}")
     weight = linear.weight.detach()
-    u, s, vh = truncated_svd(weight, rank=rank)
-    root = s.sqrt()
+    check_tensor(weight, "weight")
+    matrix, exponent = scaled(weight)
+    u, s, vh = truncated_svd(matrix, rank=rank)
+    root = s.sqrt() * 2.0 ** (exponent // 2)
     bias = linear.bias is not None
     like = {"device": weight.device, "dtype": weight.dtype}
     first = nn.utils.skip_init(nn.Linear, linear.in_features, len(s), bias=False, **like)
@@ -52,5 +57,10 @@ def break_even_rank(m, n):
 
     That is the largest r with r·(m + n) < m·n. It is 0 for a matrix with one row or one column,
     which no factorization makes smaller.
+
+    Raises:
+        TypeError: m or n is no number.
+        ValueError: it is not a whole number of at least 1.
     """
+    m, n = checks.whole("m", m), checks.whole("n", n)
     return (m * n - 1) // (m + n)
