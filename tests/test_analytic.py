@@ -140,14 +140,45 @@ def test_a_reciprocal_needs_positive_sums_and_an_accuracy():
     with pytest.raises(ValueError, match=r"sums must be positive, but they are in 0\.0\.\.2\.0"):
         tt_reciprocal_of_sum([np.array([-1.0, 0]), np.array([1.0, 2])], 0.1)
     for eps in (0, 1, -0.1, np.nan):
-        with pytest.raises(ValueError, match="eps must be between 0 and 1"):
+        with pytest.raises(ValueError, match=r"eps must be in \[1e-15, 1\), not"):
             tt_reciprocal_of_sum([np.ones(2)] * 2, eps)
+    for sums in ((1e-301, 1), (1, 1e301), (1, np.inf)):
+        with pytest.raises(ValueError, match=r"must be in \[1e-300, 1e\+300\]"):
+            exponential_sum(*sums, 0.1)
+    for sums in ((None, 1), (1, "2"), (1j, 2)):
+        with pytest.raises(TypeError, match="must be a number"):
+            exponential_sum(*sums, 0.1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("dtype", "scales"), [
+    (np.float32, (1e-36, 1e-20, 1e20, 1e36)), (np.float64, (1e-299, 1e-200, 1e200, 1e299))
+])  # fmt: skip
+def test_reciprocals_over_the_range_of_the_type(kind, dtype, scales):
+    for scale in scales:
+        vectors = [(x * scale).astype(dtype) for x in grids((3, 4, 2))]
+        train = tt_reciprocal_of_sum([kind(x) for x in vectors], 1e-4)
+        product = np.asarray(train.full(), np.longdouble) * total(vectors)
+        np.testing.assert_allclose(product.astype(float), 1, atol=2e-4)
+    far = [kind(np.array([1e-30, 1e30], np.float32))] * 2
+    with pytest.raises(ValueError, match="the largest rate of the exponential sum overflows"):
+        tt_reciprocal_of_sum(far, 1e-4)
+    tiny = [kind(np.full(2, 1e-42, np.float32))] * 2
+    with pytest.raises(ValueError, match="the reciprocal of the sum overflows"):
+        tt_reciprocal_of_sum(tiny, 1e-4)
 
 
 def test_bad_grids():
-    for shape in ((), (3, 0)):
-        with pytest.raises(ValueError, match="at least one point"):
+    with pytest.raises(ValueError, match="at least one direction"):
+        tt_laplacian(())
+    for n in (0, 1.5, 10**30):
+        with pytest.raises(ValueError, match="must be a whole number"):
+            tt_laplacian((3, n))
+    for shape in (3, (None,), (True,), "3"):
+        with pytest.raises(TypeError, match="shape"):
             tt_laplacian(shape)
-    for spacing in (0, -1, np.nan, np.inf):
-        with pytest.raises(ValueError, match="spacing must be positive"):
+    for spacing in (0, -1, np.nan, np.inf, 1e-200, 1e200):
+        with pytest.raises(ValueError, match="spacing must be"):
             tt_laplacian((3,), spacing)
+    with pytest.raises(TypeError, match="spacing must be a number"):
+        tt_laplacian((3,), None)

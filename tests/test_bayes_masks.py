@@ -83,7 +83,7 @@ def test_thresholds(kind):
     assert int((only_second.linear2.weight != 0).any(dim=0).sum()) == 149
     for bad, message in [
         (-1e9, "removes all 784 groups of 'linear1', whose scores are from"),
-        (float("nan"), "threshold of 'linear1' must be in"),
+        (float("nan"), "threshold of 'linear1' must be a number"),
         ({"linear9": 1.0}, "'linear9' is not a group layer; there are linear1, linear2, linear3"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -250,7 +250,7 @@ def test_bad_input():
             VNQLinear(3, 2, a=a)
     with pytest.raises(ValueError, match="no VNQ layer"):
         quantize(nn.Linear(3, 2))
-    with pytest.raises(ValueError, match="threshold must be in"):
+    with pytest.raises(ValueError, match="threshold must be a number"):
         quantize(VNQLinear(3, 2), float("nan"))
     with pytest.raises(ValueError, match="finite"):
         VNQLinear(3, 2, initial_log_sigma2=float("-inf"))

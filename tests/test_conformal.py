@@ -101,9 +101,9 @@ def test_bad_input():
             u.conformal_quantile(log_probs, y, alpha)
     with pytest.raises(TypeError, match="alpha must be a number"):
         u.conformal_quantile(log_probs, y, None)
-    with pytest.raises(ValueError, match="threshold must be in"):
+    with pytest.raises(ValueError, match="threshold must be at least 0"):
         u.prediction_sets(log_probs, -1)
-    with pytest.raises(ValueError, match="threshold must be in"):
+    with pytest.raises(ValueError, match="threshold must be at least 0"):
         u.prediction_sets(log_probs, math.nan)
     sets = u.prediction_sets(log_probs, 1)
     with pytest.raises(ValueError, match="sets must be non-empty booleans"):

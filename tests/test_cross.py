@@ -1,4 +1,5 @@
 import itertools
+import re
 import warnings
 from functools import partial
 
@@ -159,7 +160,8 @@ def test_evaluations_are_of_the_order_of_each_method():
 def test_evaluations_are_counted_and_none_is_repeated(method):
     f = Counted(one_over_sum)
     train = method(f, (7,) * 5)
-    assert train.evaluations == len(f.asked) == len(set(f.asked))
+    assert train.evaluations + train.validations == len(f.asked) == len(set(f.asked))
+    assert train.validations <= (100 if method is METHODS["tt"] else 0)
     assert all(0 <= i < 7 for index in f.asked for i in index)
 
 
@@ -202,7 +204,7 @@ def test_constants(method, value):
 
 
 @each_method
-@pytest.mark.parametrize("scale", [1e-250, 1e250])
+@pytest.mark.parametrize("scale", [1e-300, 1e-250, 1e250, 1e299])
 def test_scale_does_not_matter(method, scale):
     points = random_points((8,) * 5)
     train = method(lambda i: scale * one_over_sum(i), (8,) * 5)
@@ -274,6 +276,10 @@ def test_functions_may_return_torch_tensors_and_other_types(method):
     ):
         for a, b in zip(method(f, shape).cores, exact.cores, strict=True):
             np.testing.assert_array_equal(a, b)
+    half = method(lambda i: torch.ones(len(i), dtype=torch.bfloat16), shape)
+    np.testing.assert_allclose(half.full(), 1, atol=1e-14)
+    with pytest.raises(TypeError, match="masked arrays are not supported"):
+        method(lambda i: np.ma.array(one_over_sum(i), mask=i[:, 0] == 0), shape)
     whole = method(lambda i: i.sum(axis=1), shape)  # integers
     np.testing.assert_allclose(whole.full(), np.indices(shape).sum(axis=0), atol=1e-12)
 
@@ -296,9 +302,10 @@ def not_finite(value):
 
 
 @each_method
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e301])
 def test_entries_that_are_not_finite_are_named(method, value):
-    with pytest.raises(ValueError, match=rf"returned {value} at the index \(2, 1, 0\)"):
+    named = re.escape(str(value))
+    with pytest.raises(ValueError, match=rf"returned {named} at the index \(2, 1, 0\), not a"):
         method(not_finite(value), (3, 2, 1))
 
 
@@ -333,18 +340,77 @@ def test_exceptions_of_the_function_pass_through(method):
 
 
 @each_method
-@pytest.mark.parametrize("shape", [(3, 0, 2), (3, -1), (3, 2.0), (3, 2.5), (3, True), (3, "4")])
+@pytest.mark.parametrize("shape", [(3, 0, 2), (3, -1), (3, 2.5), (3, np.nan), (3, 10**30)])
 def test_bad_shapes(method, shape):
-    with pytest.raises(ValueError, match="whole numbers of at least 1, not"):
+    with pytest.raises(ValueError, match=r"shape.* must be a whole number"):
         method(one_over_sum, shape)
     with pytest.raises(ValueError, match="at least one dimension"):
         method(one_over_sum, ())
 
 
-@pytest.mark.parametrize("rank", [0, -1, 2.0, 1.5, np.nan, True, "2", [2, 0, 2], [2, 1.5, 2]])
+@each_method
+@pytest.mark.parametrize("shape", [(3, True), (3, "4"), (3, None), 5])
+def test_shapes_that_are_no_numbers(method, shape):
+    with pytest.raises(TypeError, match="shape"):
+        method(one_over_sum, shape)
+
+
+@pytest.mark.parametrize("rank", [0, -1, 1.5, np.nan, [2, 0, 2], [2, 1.5, 2]])
 def test_bad_ranks(rank):
-    with pytest.raises(ValueError, match="ranks must be whole numbers of at least 1, not"):
+    with pytest.raises(ValueError, match="must be a whole number of at least 1, not"):
         tt_cross(one_over_sum, (4, 5, 6, 7), rank)
+
+
+@pytest.mark.parametrize("rank", [True, "2", None, [2, None, 2]])
+def test_ranks_that_are_no_numbers(rank):
+    with pytest.raises(TypeError, match="must be a number"):
+        tt_cross(one_over_sum, (4, 5, 6, 7), rank)
+
+
+def test_numbers_of_numpy_are_ranks_and_seeds():
+    expected = tt_cross(one_over_sum, (6, 5, 4), 3, seed=2, sweeps=2)
+    for rank in (np.int8(3), 3.0, np.array([3, 3], np.uint8)):
+        found = tt_cross(one_over_sum, (6, 5, 4), rank, seed=np.uint8(2), sweeps=np.int16(2))
+        for a, b in zip(found.cores, expected.cores, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@each_method
+def test_an_unrepeatable_seed_is_refused(method):
+    with pytest.raises(TypeError, match="seed must be a number, not None"):
+        method(one_over_sum, (4, 5), seed=None)
+    with pytest.raises(ValueError, match="seed must be a whole number from 0"):
+        method(one_over_sum, (4, 5), seed=-1)
+
+
+def test_sizes_are_checked_before_anything_is_asked_for():
+    f = Counted(one_over_sum)
+    with pytest.raises(ValueError, match="entries is too large: the limit is 10,000,000"):
+        tt_cross(f, (1000,) * 6, 10**30)
+    assert f.asked == []
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_error_at_too_small_a_rank_is_reported(name, rank):
+    f, shape = FUNCTIONS[name]
+    for method in (
+        partial(tt_cross, rank=rank),
+        partial(dmrg_cross, eps=1e-10, max_rank=rank, sweeps=3),
+        partial(amen_cross, eps=1e-10, max_rank=rank, sweeps=3),
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            train = method(f, shape)
+        assert train.error_estimate > 0.3 * error(f, shape, train) > 1e-6
+        assert 0 < train.validations <= 100
+
+
+def test_a_train_that_no_longer_changes_need_not_be_right():
+    train = tt_cross(one_over_sum, (9,) * 5, 1)
+    assert 0.5 < train.error_estimate < 1.5  # the sweeps agree with each other to 2e-16
+    zero = tt_cross(lambda i: (i == 3).all(axis=1), (20,) * 5, 2)
+    assert zero.error_estimate <= 1e-12  # also where all that is seen is 0
 
 
 def test_wrong_number_of_ranks():
@@ -355,13 +421,13 @@ def test_wrong_number_of_ranks():
 @pytest.mark.parametrize("method", [partial(tt_cross, rank=2), dmrg_cross, amen_cross])
 @pytest.mark.parametrize("eps", [-1e-3, np.nan, np.inf])
 def test_bad_eps(method, eps):
-    with pytest.raises(ValueError, match="eps must be a number of at least 0, not"):
+    with pytest.raises(ValueError, match="eps must be at least 0 and finite, not"):
         method(one_over_sum, (4, 5), eps=eps)
 
 
 @each_method
 def test_bad_sweeps(method):
-    with pytest.raises(ValueError, match="sweeps must be a whole number of at least 1, not 0"):
+    with pytest.raises(ValueError, match="sweeps must be a whole number from 1 to 1000, not 0"):
         method(one_over_sum, (4, 5), sweeps=0)
 
 

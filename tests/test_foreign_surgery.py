@@ -8,19 +8,13 @@ from foreign import randomised
 from torch import nn
 
 from uecompress import networks
-
-# torchvision's import needs two operators, which it lacks beside a CPU build of torch.
-LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
+from uecompress.vision import torchvision
 
 
 @pytest.fixture(scope="module")
 def models():
     """torchvision's networks."""
-    for operator in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, operator):
-            arguments = "Tensor dets, Tensor scores, float iou_threshold"
-            LIBRARY.define(f"{operator}({arguments}) -> Tensor")
-    return pytest.importorskip("torchvision", reason="torchvision is not installed").models
+    return torchvision.models
 
 
 def images(size=64):

@@ -1,6 +1,7 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -164,6 +165,58 @@ def test_the_components_of_a_degenerate_kernel_grow():
     ]
     # seeds 0 to 4: 1.5 to 1.8, 2.2 to 2.3, 2.9
     assert 1.3 < growth[0] < 2 < growth[1] < 2.6 < growth[2] < 3.2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("make", CHAINS.values(), ids=CHAINS)
+def test_weights_over_the_whole_range_of_the_type(make, dtype):
+    conv = convolution().to(dtype)
+    conv.weight.data *= 2 / conv.weight.abs().max()
+    ordinary = make(conv)
+    for exponent in {torch.float32: (-120, -72, 60, 120), torch.float64: (-1020, 540, 1020)}[dtype]:
+        kernel = (conv.weight.detach().double() * 2.0**exponent).to(dtype)
+        chain = make(with_kernel(conv, kernel))
+        share = 2.0 ** (exponent / len(chain))  # evenly over the factors
+        for new, old in zip(chain, ordinary, strict=True):
+            torch.testing.assert_close(new.weight / share, old.weight, rtol=1e-4, atol=1e-4)
+        scaled_kernel = lowrank.chain_kernel(chain) / kernel.abs().max()
+        expected = lowrank.chain_kernel(ordinary) / 2
+        torch.testing.assert_close(scaled_kernel, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_growth_of_components_of_any_size():
+    chain = lowrank.cp_conv2d(convolution(), 3)
+    growth = lowrank.component_growth(chain)
+    for layer in chain:
+        layer.weight.data *= 1e75  # the kernel is of size 1e300
+    assert lowrank.component_growth(chain) == pytest.approx(growth, rel=1e-9)
+
+
+@pytest.mark.parametrize("method", ["svd", "cp", "tucker", "tt"])
+@pytest.mark.parametrize("size", [1e-30, 1e20])
+def test_networks_of_large_and_small_weights(method, size):
+    conv = convolution(4, 4).float()
+    small = lowrank.compress(nn.Sequential(conv), method, rank=4)
+    [row] = lowrank.plan(nn.Sequential(conv), method, rank=4)
+    net = nn.Sequential(with_kernel(conv, conv.weight.detach() * size))
+    assert lowrank.plan(net, method, rank=4)[0].error == pytest.approx(row.error, rel=1e-3)
+    for new, old in zip(
+        lowrank.compress(net, method, rank=4).parameters(), small.parameters(), strict=True
+    ):
+        assert new.isfinite().all()
+        assert new.shape == old.shape
+
+
+def test_kernels_of_fewer_components_than_the_rank():
+    kernel = torch.zeros(50, 20, 5, 5)
+    kernel[3, 4, 1, 1] = 0.37  # pruned but for one weight
+    net = networks.lenet5()
+    net.conv2.weight.data.copy_(kernel)
+    small = lowrank.compress(net, "cp", rank=4)
+    torch.testing.assert_close(lowrank.chain_kernel(small.conv2), kernel, rtol=1e-5, atol=1e-7)
+    mean = nn.Conv2d(8, 8, 3, bias=False)
+    nn.init.constant_(mean.weight, 1 / 9)
+    assert error(mean, lowrank.cp_conv2d(mean, 4)) < 1e-5
 
 
 def test_kind_and_freezing_are_kept():
@@ -337,9 +390,13 @@ def test_bad_ranks_and_shapes():
         for rank in (0, 1.5):
             with pytest.raises(ValueError, match="rank must be a whole number"):
                 make(conv, rank)
-    with pytest.raises(ValueError, match=r"1\.\.8, not 9"):
+        with pytest.raises(TypeError, match="rank must be a number"):
+            make(conv, True)
+        chain = make(conv, np.int8(2))
+        assert torch.equal(chain[0].weight, make(conv, 2)[0].weight)
+    with pytest.raises(ValueError, match="from 1 to 8, not 9"):
         lowrank.svd_conv2d(conv, 9)
-    with pytest.raises(ValueError, match=r"1\.\.6, not 7"):
+    with pytest.raises(ValueError, match="from 1 to 6, not 7"):
         lowrank.tucker_conv2d(conv, (7, 3))
     with pytest.raises(ValueError, match="at least one seed"):
         lowrank.cp_conv2d(conv, 2, seeds=[])
@@ -347,7 +404,7 @@ def test_bad_ranks_and_shapes():
         with pytest.raises(ValueError, match="iterations must be a whole number of at least 1"):
             lowrank.cp_conv2d(conv, 2, iterations=iterations)
     for tol in (math.nan, math.inf, -math.inf, -1):
-        with pytest.raises(ValueError, match=r"tol must be in \[0, inf\)"):
+        with pytest.raises(ValueError, match=r"tol must be at least 0 and finite"):
             lowrank.cp_conv2d(conv, 2, tol=tol)
     with pytest.raises(TypeError, match="tol must be a number, not None"):
         lowrank.cp_conv2d(conv, 2, tol=None)
@@ -366,6 +423,33 @@ def test_bad_ranks_and_shapes():
         lowrank.TTConv2d.from_conv2d(conv, (2, 3), (4, 2), eps=-1)
     with pytest.raises(ValueError, match=r"expected \(N, 6, H, W\)"):
         tt({"kernel_size": 3})(pictures(2, 5, 9, 9))
+
+
+@pytest.mark.parametrize(("option", "value", "wrong"), [
+    ("iterations", 0, ValueError), ("iterations", -3, ValueError), ("iterations", None, TypeError),
+    ("tol", math.nan, ValueError), ("tol", math.inf, ValueError), ("tol", -math.inf, ValueError),
+    ("tol", -1, ValueError), ("tol", None, TypeError), ("seeds", [None], TypeError),
+])  # fmt: skip
+def test_bad_options_of_cp(option, value, wrong):
+    with pytest.raises(
+        wrong, match=f"{option.removesuffix('s') if option == 'seeds' else option} must be"
+    ):
+        lowrank.cp_conv2d(convolution(), 2, **{option: value})
+
+
+def test_bad_chains():
+    chain = lowrank.svd_conv2d(convolution(), 3)
+    with pytest.raises(ValueError, match="a chain of four, not of 2"):
+        lowrank.component_growth(chain)
+    for value in (math.nan, math.inf):
+        chain.u.weight.data[0, 0] = value
+        with pytest.raises(ValueError, match="the kernel of the chain contains NaN or infinity"):
+            lowrank.chain_kernel(chain)
+    with pytest.raises(ValueError, match="no convolutions"):
+        lowrank.chain_kernel(nn.Sequential())
+    for other in (convolution(), nn.Sequential(nn.Linear(2, 2)), None):
+        with pytest.raises(TypeError, match=r"expected an nn\.Sequential of nn\.Conv2d"):
+            lowrank.chain_kernel(other)
 
 
 # --- a whole network -----------------------------------------------------------------------------

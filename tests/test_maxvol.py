@@ -1,4 +1,5 @@
 import itertools
+import warnings
 
 import numpy as np
 import pytest
@@ -34,13 +35,16 @@ def test_volume_is_near_the_largest_of_all(seed):
     found = volume(a, maxvol(a, 1.0)[0])
     # their ratio is |det| of three rows of C, at most 3^(3/2) by Hadamard's inequality
     assert largest / 3**1.5 <= found <= largest * (1 + 1e-12)
-    start = volume(a, maxvol(a, 1.0, max_iterations=0)[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        start = volume(a, maxvol(a, 1.0, max_iterations=1)[0])
     assert start <= found * (1 + 1e-12)
 
 
 def test_exchanges_are_needed():
     a = matrix(200, 20)
-    rows, c = maxvol(a, max_iterations=0)
+    with pytest.warns(RuntimeWarning, match=r"no more exchanges: an entry of C is 1\.\d+, above"):
+        rows, c = maxvol(a, max_iterations=1)
     assert np.abs(c).max() > 1.2
     assert volume(a, maxvol(a)[0]) > 1.2 * volume(a, rows)
 
@@ -49,7 +53,9 @@ def test_exchanges_are_needed():
 def test_bound_holds_where_many_exchanges_are_needed(seed):
     shifts = np.random.default_rng(seed).uniform(0, 6, 12)
     waves = np.sin(np.linspace(0, 20, 400)[:, None] * np.arange(1, 13) + shifts)
-    assert np.abs(maxvol(waves, 1.0, max_iterations=3)[1]).max() > 1.01
+    with pytest.warns(RuntimeWarning, match="no more exchanges"):
+        early = maxvol(waves, 1.0, max_iterations=3)[1]
+    assert np.abs(early).max() > 1.01
     assert np.abs(maxvol(waves, 1.0)[1]).max() <= 1 + 1e-12
 
 
@@ -76,6 +82,9 @@ def test_columns_of_any_scale_and_nearly_dependent_ones():
         np.testing.assert_allclose(same_c @ other[same_rows], other, rtol=1e-9)
         assert np.abs(same_c).max() <= 1.05 + 1e-9
     np.testing.assert_array_equal(rows, maxvol(a * 1e-250)[0])
+    edge = a * np.array([1e307, 1e-307, 1.0, 1e300, 1e-320])  # of every size that float64 has
+    np.testing.assert_array_equal(rows, maxvol(edge)[0])
+    np.testing.assert_allclose(maxvol(edge)[1][:, :4], c[:, :4], atol=1e-3)
     vandermonde = np.vander(np.linspace(0, 1, 50), 12)  # condition number 1e9
     rows, c = maxvol(vandermonde)
     np.testing.assert_allclose(c @ vandermonde[rows], vandermonde, atol=1e-7)
@@ -121,7 +130,21 @@ def test_bad_matrices(a, message):
         maxvol(a)
 
 
-@pytest.mark.parametrize("tolerance", [0.9, -1.0, np.nan])
+@pytest.mark.parametrize("tolerance", [0.9, -1.0, np.nan, np.inf])
 def test_bad_tolerance(tolerance):
-    with pytest.raises(ValueError, match="tolerance must be at least 1"):
+    with pytest.raises(ValueError, match="tolerance must be at least 1 and finite"):
         maxvol(matrix(4, 2), tolerance)
+
+
+@pytest.mark.parametrize("max_iterations", [0, -3, 1.5, np.inf, 10**30])
+def test_bad_numbers_of_exchanges(max_iterations):
+    with pytest.raises(ValueError, match="max_iterations must be a whole number from 1"):
+        maxvol(matrix(4, 2), max_iterations=max_iterations)
+
+
+def test_what_is_no_number_and_no_plain_array():
+    for options in ({"tolerance": None}, {"tolerance": 1j}, {"max_iterations": True}):
+        with pytest.raises(TypeError, match="must be a number"):
+            maxvol(matrix(4, 2), **options)
+    with pytest.raises(TypeError, match="masked"):
+        maxvol(np.ma.array(matrix(4, 2), mask=matrix(4, 2) > 0))

@@ -205,7 +205,8 @@ def test_what_was_never_a_network(tmp_path):
         (b"", "starts with b''"),
         (b"UEC", "starts with b'UEC'"),
         (b"UEC\1", "checksum is another one"),
-        (with_checksum(b"UEC\2" + bytes(50)), r"starts with b'UEC\\x02', not with b'UEC\\x01'"),
+        (b"UEC\2", "checksum is another one"),
+        (with_checksum(b"UEC\3" + bytes(50)), r"starts with b'UEC\\x03', not with b'UEC\\x02'"),
         (b"PK\3\4" + bytes(50), r"starts with b'PK\\x03\\x04'"),
     ):
         (tmp_path / "a").write_bytes(content)

@@ -113,10 +113,29 @@ def test_power_iterations_help_on_a_flat_spectrum():
 
 
 @pytest.mark.parametrize("function", [tensors.truncated_svd, tensors.randomized_svd])
-@pytest.mark.parametrize("rank", [0, -1, 21, 2.5, 2.0, float("nan"), "2", True])
+@pytest.mark.parametrize("rank", [0, -1, 21, 2.5, float("nan"), 10**30])
 def test_bad_rank(function, rank):
-    with pytest.raises(ValueError, match=r"whole number in 1\.\.20"):
+    with pytest.raises(ValueError, match="rank must be a whole number from 1 to 20"):
         function(matrix(), rank=rank)
+
+
+@pytest.mark.parametrize("function", [tensors.truncated_svd, tensors.randomized_svd])
+@pytest.mark.parametrize("rank", ["2", True, 2j])
+def test_a_rank_that_is_no_number(function, rank):
+    with pytest.raises(TypeError, match="rank must be a number"):
+        function(matrix(), rank=rank)
+
+
+@pytest.mark.parametrize("rank", [np.uint8(4), np.int64(4), torch.tensor(4), np.array(4), 4.0])
+def test_whole_numbers_of_any_kind_are_ranks(rank):
+    a = matrix()
+    for function in (tensors.truncated_svd, tensors.randomized_svd):
+        for part, same in zip(function(a, rank=rank), function(a, rank=4), strict=True):
+            np.testing.assert_array_equal(part, same)
+    np.testing.assert_array_equal(
+        tensors.randomized_svd(a, 4, seed=np.uint8(3), oversampling=np.int8(5))[1],
+        tensors.randomized_svd(a, 4, seed=3, oversampling=5)[1],
+    )
 
 
 @pytest.mark.parametrize("function", [tensors.truncated_svd, tensors.randomized_svd])
@@ -145,16 +164,87 @@ def test_bad_budget():
     with pytest.raises(ValueError, match="either rank or eps"):
         tensors.truncated_svd(matrix(), rank=1, eps=0.1)
     for eps in (-0.1, np.nan, np.inf):
-        with pytest.raises(ValueError, match="at least 0"):
+        with pytest.raises(ValueError, match="eps must be at least 0 and finite"):
             tensors.truncated_svd(matrix(), eps=eps)
-    with pytest.raises(ValueError, match=r"0\.\.3"):
-        tensors.truncation_error(np.ones(3), 4)
-    for settings in ({"oversampling": -3}, {"iterations": -1}):
-        with pytest.raises(ValueError, match=r"must be at least 0, not (-3 and 4|10 and -1)"):
-            tensors.randomized_svd(matrix(), 5, **settings)
-    for spectrum in ([], [np.nan, 1.0]):
-        with pytest.raises(ValueError, match="singular values"):
-            tensors.rank_for_error(np.array(spectrum), 0.1)
+    for name in ("oversampling", "iterations"):
+        with pytest.raises(ValueError, match=f"{name} must be a whole number .*0"):
+            tensors.randomized_svd(matrix(), 5, **{name: -3})
+    with pytest.raises(ValueError, match="iterations must be a whole number from 0 to 1000"):
+        tensors.randomized_svd(matrix(), 5, iterations=10**30)
+    with pytest.raises(ValueError, match="at least one"):
+        tensors.rank_for_error(np.ones(0), 0.1)
+    with pytest.raises(ValueError, match="seed must be a whole number from 0"):
+        tensors.randomized_svd(matrix(), 5, seed=-1)
+    with pytest.raises(TypeError, match="seed must be a number, not None"):
+        tensors.randomized_svd(matrix(), 5, seed=None)
+
+
+SPECTRA = [
+    (np.array([np.nan, 1.0]), ValueError, "finite"),
+    (np.array([np.inf, 1.0]), ValueError, "finite"),
+    (np.array([1.0, -np.inf]), ValueError, "finite"),
+    (np.ones((2, 2)), ValueError, "finite numbers"),
+    (np.float64(1.0), ValueError, "finite numbers"),
+    (np.array([1.0, 2.0]), ValueError, "descend"),
+    (np.array([1.0, -2.0]), ValueError, "descend"),
+    (np.array([2 + 0j, 1]), TypeError, "real numbers"),
+    (torch.ones(2, dtype=torch.bool), TypeError, "real numbers"),
+    (np.array([2.0, None]), TypeError, "object"),
+    (np.ma.array([2.0, 1.0], mask=[False, True]), TypeError, "masked"),
+]
+
+
+@pytest.mark.parametrize(("s", "error", "match"), SPECTRA)
+def test_bad_spectra(s, error, match):
+    for function in (tensors.truncation_error, tensors.rank_for_error):
+        with pytest.raises(error, match=match):
+            function(s, 1)
+
+
+@pytest.mark.parametrize(
+    ("rank", "error"),
+    [(4, ValueError), (-1, ValueError), (0.5, ValueError), (np.nan, ValueError),
+     (np.inf, ValueError), (True, TypeError), (None, TypeError), (1j, TypeError)],
+)  # fmt: skip
+def test_bad_ranks_of_a_truncation(rank, error):
+    with pytest.raises(error, match="rank must be"):
+        tensors.truncation_error(np.ones(3), rank)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_largest_numbers_of_a_type(kind, dtype):
+    largest = np.finfo(dtype).max
+    a = kind(np.diag(np.array([largest * 0.6, largest * 0.3, 1, 1], dtype)))
+    for parts in (tensors.truncated_svd(a, rank=2), tensors.randomized_svd(a, 2)):
+        np.testing.assert_allclose(parts[1], np.diag(a)[:2], rtol=10 * np.finfo(dtype).eps)
+        np.testing.assert_allclose(product(*parts), a, atol=largest * np.finfo(dtype).eps)
+    full = kind(np.full((60, 40), largest / 4, dtype))
+    for function in (tensors.truncated_svd, tensors.randomized_svd):
+        with pytest.raises(ValueError, match="the largest singular value overflows"):
+            function(full, rank=1)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_small_numbers_of_a_type(dtype):
+    scale = np.finfo(dtype).tiny * 64  # squares of it vanish
+    a = matrix(12, 8).astype(dtype)
+    for function in (tensors.truncated_svd, tensors.randomized_svd):
+        small, ordinary = function(a * scale, rank=3), function(a, rank=3)
+        np.testing.assert_allclose(small[1] / scale, ordinary[1], rtol=20 * np.finfo(dtype).eps)
+        with pytest.raises(ValueError, match=r"the largest singular value underflows .*scale"):
+            function((a * scale / 4096).astype(dtype), rank=3)
+
+
+@pytest.mark.parametrize("function", [tensors.truncated_svd, tensors.randomized_svd])
+def test_masked_sparse_and_meta_matrices_are_refused(function):
+    masked = np.ma.masked_invalid(np.array([[1.0, np.nan], [3.0, 4.0]]))
+    with pytest.raises(TypeError, match="masked arrays are not supported"):
+        function(masked, rank=1)
+    with pytest.raises(TypeError, match=r"dense torch tensor, not one of layout torch\.sparse_coo"):
+        function(torch.eye(3).to_sparse(), rank=1)
+    with pytest.raises(TypeError, match=r"not one without numbers \(meta\)"):
+        function(torch.ones(2, 2, device="meta"), rank=1)
 
 
 def test_tiny_and_huge_spectra():

@@ -12,13 +12,6 @@ from uecompress.tensors import TensorTrain
 SHAPES = [(5,), (4, 6), (3, 4, 2), (2, 1, 3, 1), (3, 2, 4, 2, 3)]
 
 
-@pytest.fixture(scope="module")
-def torchtt():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns that it has no compiled part
-        return pytest.importorskip("torchtt")
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_entry_is_a_product_of_matrices(kind):
     g, h, k = cores((3, 4, 2), 3)
@@ -90,18 +83,51 @@ def test_arithmetic_is_that_of_the_full_tensors(shape, kind):
     assert close(a.full(), full_a, 0)  # the operands are as they were
 
 
-def test_agreement_with_torch_tt(torchtt):
+# torchTT 0.5.0: ranks, norm and entry (1, 2, 3, 1) of what it makes of the trains below, and two
+# numbers. It has to be compiled, so it may be absent.
+TORCHTT = {
+    "sum": ((1, 5, 5, 5, 1), 34.45430957574139, 2.141445687881709),
+    "product": ((1, 6, 6, 6, 1), 21.017698570677645, 0.3377258792807971),
+    "rounded": ((1, 2, 2, 2, 1), 18.959938083444065, 0.3428667718972094),
+}
+TORCHTT_DOT, TORCHTT_NORM = 2.2808769589314277, 9.47996904172203
+
+
+def results(a, b):
+    return {
+        "sum": a + b,
+        "product": a * b,
+        "rounded": (a + a).round(1e-10),
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_agreement_with_torch_tt(kind):
+    a, b = train((3, 4, 5, 2), 2, 0, kind), train((3, 4, 5, 2), 3, 1, kind)
+    for name, ours in results(a, b).items():
+        numbers = float(ours.norm()), float(ours[1, 2, 3, 1])
+        assert (ours.ranks, *numbers) == (
+            TORCHTT[name][0],
+            *(pytest.approx(value, rel=1e-10) for value in TORCHTT[name][1:]),
+        )
+    assert float(a.dot(b)) == pytest.approx(TORCHTT_DOT, rel=1e-12)
+    assert float(a.norm()) == pytest.approx(TORCHTT_NORM, rel=1e-12)
+
+
+def test_the_figures_of_torch_tt_are_current():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns that it has no compiled part
+        torchtt = pytest.importorskip("torchtt")
     a, b = train((3, 4, 5, 2), 2, 0, torch.from_numpy), train((3, 4, 5, 2), 3, 1, torch.from_numpy)
     p, q = torchtt.TT(a.cores), torchtt.TT(b.cores)
-    for ours, theirs in [
-        (a + b, p + q),
-        (a * b, p * q),
-        ((a + a).round(1e-10), (p + p).round(1e-10)),
-    ]:
-        assert close(ours.full(), theirs.full())
-        assert ours.ranks == tuple(int(r) for r in theirs.R)
-    assert float(a.dot(b)) == pytest.approx(float(torchtt.dot(p, q)), rel=1e-12)
-    assert float(a.norm()) == pytest.approx(float(p.norm()), rel=1e-12)
+    for name, theirs in results(p, q).items():
+        full = theirs.full()
+        assert (tuple(map(int, theirs.R)), full.norm(), full[1, 2, 3, 1]) == (
+            TORCHTT[name][0],
+            *(pytest.approx(value, rel=1e-10) for value in TORCHTT[name][1:]),
+        )
+    assert torchtt.dot(p, q) == pytest.approx(TORCHTT_DOT, rel=1e-12)
+    assert p.norm() == pytest.approx(TORCHTT_NORM, rel=1e-12)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -114,6 +140,64 @@ def test_kind_and_type_are_kept(kind, dtype):
             assert (type(core), core.dtype) == (type(expected), expected.dtype)
     for value in (t.full(), t.dot(t), t.norm(), t[0, 0, 0], t.at([[0, 0, 0]])):
         assert value.dtype == expected.dtype
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("factor", [2, np.float64(2), np.array(2.0), np.array(2), torch.tensor(2.0),
+                                    torch.tensor(2), np.int8(2)])  # fmt: skip
+def test_any_number_times_a_train_keeps_its_type(kind, factor):
+    t = train((3, 4), 2, 0, kind, np.float32)
+    for result in (t * factor, factor * t if isinstance(factor, int | np.generic) else t * factor):
+        assert result.cores[0].dtype == t.cores[0].dtype
+        np.testing.assert_array_equal(result.full(), 2 * t.full())
+
+
+@pytest.mark.parametrize("factor", [True, np.bool_(True), 1j, np.array(1j), "2", None, [2.0]])
+def test_what_is_no_number_times_a_train(factor):
+    with pytest.raises(TypeError, match="the factor of a train must be a number"):
+        train((3, 4), 2) * factor
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("dtype", "large"), [(np.float32, 1e30), (np.float64, 1e250)])
+def test_arithmetic_over_the_whole_range_of_the_type(kind, dtype, large):
+    a, b = train((3, 4, 5), 2, 0, kind, dtype), train((3, 4, 5), 3, 1, kind, dtype)
+    tol = {np.float32: 1e-5, np.float64: 1e-12}[dtype]
+    huge, small = a * large, b * (1 / large)
+    assert float(huge.norm()) / large == pytest.approx(float(a.norm()), rel=tol)
+    assert float(small.norm()) * large == pytest.approx(float(b.norm()), rel=tol)
+    assert float(huge.dot(small)) == pytest.approx(float(a.dot(b)), rel=100 * tol)
+    assert close((huge * small).full(), (a * b).full(), tol)
+    assert huge.round(0.5).ranks == a.round(0.5).ranks
+    assert close((huge.round(0.5) * (1 / large)).full(), a.round(0.5).full(), tol)
+    for bad in (lambda: huge.dot(huge), lambda: huge * huge, lambda: huge * large):
+        with pytest.raises(ValueError, match="overflows"):
+            bad()
+    for bad in (lambda: small.dot(small), lambda: small * small, lambda: small * (1 / large)):
+        with pytest.raises(ValueError, match="underflows"):
+            bad()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scales_that_are_hidden_in_the_cores(kind):
+    g, h, k = (kind(core) for core in cores((3, 4, 2), 2))
+    plain, hidden = TensorTrain([g, h, k]), TensorTrain([g * 1e200, h * 1e-250, k * 1e50])
+    assert float(hidden.norm()) == pytest.approx(float(plain.norm()), rel=1e-12)
+    assert float(hidden.dot(plain)) == pytest.approx(float(plain.dot(plain)), rel=1e-12)
+    assert close(hidden.round(0.1).full(), plain.round(0.1).full())
+    assert close(hidden.full(), plain.full())
+    large = TensorTrain([g * 1e200, h * 1e200, k * 1e-300])
+    for entries in (large.full, lambda: large.at([[0, 0, 0]])):
+        with pytest.raises(ValueError, match="a product of the cores overflows"):
+            entries()
+
+
+def test_masked_indices_and_cores_are_refused():
+    t = train((3, 4), 2)
+    with pytest.raises(TypeError, match="masked"):
+        t.at(np.ma.array([[0, 1]], mask=[[False, True]]))
+    with pytest.raises(TypeError, match="masked"):
+        TensorTrain([np.ma.array(core) for core in t.cores])
 
 
 def test_a_hundred_dimensions():

@@ -4,12 +4,14 @@ import math
 
 import numpy as np
 import pytest
+import tensorly
 import torch
 from torch import nn
 
 from uecompress import data, ensembles, networks, training, uncertainty
 from uecompress.lowrank import TTLinear, factor_shape, tt_product
 from uecompress.tensors import TTMatrix
+from uecompress.tensors.cp import tensorly_backend
 
 SHAPES = [((6,), (4,)), ((4, 2), (2, 3)), ((2, 3, 2), (3, 1, 4)), ((2, 1, 3, 2), (2, 3, 1, 2))]
 
@@ -106,18 +108,41 @@ def test_multiply_adds_are_counted_by_hand():
     assert many.multiply_adds(256) == 16 * 2**20 + 256 * 2**20
 
 
-def test_tensorly_torch_agrees():
-    tltorch = pytest.importorskip("tltorch")
-    theirs = tltorch.FactorizedLinear(
-        (2, 3, 4), (3, 2, 2), factorization="blocktt", rank=[1, 3, 4, 1]
-    )
-    ours = TTLinear((3, 2, 2), (2, 3, 4), (1, 3, 4, 1))
+# tensorly-torch 0.5.0: a FactorizedLinear of its blocks' shapes (2, 3, 4) and (3, 2, 2) and ranks
+# (1, 3, 4, 1), with the numbers that `filled` draws. It may be absent.
+TENSORLY_TORCH = [
+    [3.173995, -3.105683, 1.162673, -3.553166, 7.899809, 20.605663,
+     5.438087, 5.854374, -25.307142, 8.893929, 3.913292, 1.131677],
+    [-7.654219, 2.496957, 14.514785, 3.568302, 8.792475, 3.668073,
+     1.458539, -6.480903, 4.377759, 6.813015, -77.334641, -14.608693],
+]  # fmt: skip
+
+
+def filled(cores, bias):
+    """Fill a layer with numbers from one seed; return two inputs."""
+    rng = np.random.default_rng(0)
     with torch.no_grad():
-        for core, other in zip(ours.cores, theirs.weight.factors, strict=True):
-            core.copy_(other)
-        ours.bias.copy_(theirs.bias)
-    x = noise(7, 24).float()
-    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-5, atol=1e-6)
+        for parameter in (*cores, bias):
+            parameter.copy_(torch.from_numpy(rng.standard_normal(tuple(parameter.shape))))
+    return torch.from_numpy(rng.standard_normal((2, 24))).float()
+
+
+def test_tensorly_torch_agrees():
+    layer = TTLinear((3, 2, 2), (2, 3, 4), (1, 3, 4, 1))
+    x = filled(layer.cores, layer.bias)
+    torch.testing.assert_close(layer(x), torch.tensor(TENSORLY_TORCH), rtol=1e-5, atol=1e-5)
+
+
+def test_the_figures_of_tensorly_torch_are_current():
+    backend = tensorly.get_backend()
+    tltorch = pytest.importorskip("tltorch")
+    tensorly.set_backend(backend)  # which the import has changed
+    with tensorly_backend("pytorch"):
+        theirs = tltorch.FactorizedLinear(
+            (2, 3, 4), (3, 2, 2), factorization="blocktt", rank=[1, 3, 4, 1]
+        )
+        x = filled(theirs.weight.factors, theirs.bias)
+        torch.testing.assert_close(theirs(x), torch.tensor(TENSORLY_TORCH), rtol=1e-5, atol=1e-5)
 
 
 # --- from a dense layer ------------------------------------------------------------------------

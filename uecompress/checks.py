@@ -77,7 +77,8 @@ def within(name, value, low, high, *, open_low=False, open_high=False):
     if not (above and below):
         interval = f"in {'(' if open_low else '['}{low}, {high}{')' if open_high else ']'}"
         if high == math.inf and not open_low:
-            interval = f"at least {low}" + (" and finite" if open_high else "")
+            words = "a number" if low == -math.inf else f"at least {low}"
+            interval = words + (" and finite" if open_high else "")
         raise ValueError(f"{name} must be {interval}, not {value!r}")
     return float(number)
 

@@ -4,12 +4,15 @@ Stride, padding and dilation belong to the factors that look along an axis of th
 factor mixes channels only, so it may stand before or after the padding.
 """
 
+import math
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from uecompress import checks
 from uecompress.networks import plain_layers
+from uecompress.tensors.arrays import check_tensor, scaled
 
 
 def chain_kernel(chain):
@@ -26,11 +29,13 @@ def chain_kernel(chain):
         The kernel (S, C, kh, kw).
 
     Raises:
-        TypeError: not convolutions in an ``nn.Sequential``.
-        ValueError: weights that are not finite.
+        TypeError: not an ``nn.Sequential`` of ``nn.Conv2d``.
+        ValueError: no convolutions; weights, or a kernel, that are not finite.
     """
     if not isinstance(chain, nn.Sequential) or not all(isinstance(c, nn.Conv2d) for c in chain):
-        raise TypeError("expected an nn.Sequential of nn.Conv2d")
+        raise TypeError("expected an nn.Sequential of nn.Conv2d, as svd_conv2d returns it")
+    if len(chain) == 0:
+        raise ValueError("the chain has no convolutions")
     for name, conv in chain.named_children():
         with checks.naming(name):
             checks.finite(weight=conv.weight)
@@ -40,6 +45,7 @@ def chain_kernel(chain):
     for conv in chain:
         around = [k - 1 for k in conv.kernel_size]
         kernel = F.conv2d(kernel, conv.weight.flip(2, 3), padding=around, groups=conv.groups)
+    checks.finite(**{"the kernel of the chain": kernel})
     return kernel.transpose(0, 1)  # (C, S, kh, kw) -> (S, C, kh, kw)
 
 
@@ -48,14 +54,17 @@ def kernel_of(conv):
 
     Raises:
         TypeError: not an ``nn.Conv2d``.
-        ValueError: a convolution that is not plain, or in groups.
+        ValueError: a convolution that is not plain, or in groups; a weight that is empty, not
+            finite, or neither float32 nor float64.
     """
     if not isinstance(conv, nn.Conv2d):
         raise TypeError(f"expected an nn.Conv2d, not {type(conv).__name__}")
     plain_layers(conv)
     if conv.groups != 1:
         raise ValueError(f"a convolution in {conv.groups} groups cannot be factorized")
-    return conv.weight.detach()
+    kernel = conv.weight.detach()
+    check_tensor(kernel, "weight")
+    return kernel
 
 
 def factor(conv, weight, axes="", *, groups=1, bias=False):
@@ -101,14 +110,20 @@ def factor(conv, weight, axes="", *, groups=1, bias=False):
     return new
 
 
-def balanced(tensors):
-    """The same tensors, scaled to one common norm without changing their product.
+def balanced(tensors, exponent=0):
+    """The same tensors, scaled to one common norm, with 2^exponent times their product.
 
     A decomposition leaves the norm of the whole in one factor. Shared evenly, the gradients of all
     factors are on one scale.
+
+    Args:
+        tensors: the factors.
+        exponent: that of :func:`uecompress.tensors.arrays.scaled`, where the whole was scaled.
     """
+    tensors, exponents = zip(*map(scaled, tensors), strict=True)
     norms = torch.stack([torch.linalg.norm(t) for t in tensors])
     if not norms.all():
         return list(tensors)
-    common = norms.log().mean().exp()
+    exponent += sum(exponents)
+    common = (norms.log().mean() + exponent * math.log(2) / len(tensors)).exp()
     return [t * (common / norm) for t, norm in zip(tensors, norms, strict=True)]

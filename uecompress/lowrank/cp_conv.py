@@ -6,9 +6,9 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-from uecompress import checks
 from uecompress.lowrank.conv_chain import chain_kernel, factor, kernel_of
 from uecompress.tensors import cp, cp_full
+from uecompress.tensors.arrays import scaled, times_power_of_two
 
 
 def cp_conv2d(conv, rank, *, seeds=(0, 1, 2), iterations=100, tol=1e-4):
@@ -28,26 +28,24 @@ def cp_conv2d(conv, rank, *, seeds=(0, 1, 2), iterations=100, tol=1e-4):
         conv: ``nn.Conv2d`` with ``groups=1``; it is not changed.
         rank: R, 1 to S·C·kh·kw / max(S, C, kh, kw).
         seeds: one start for each.
-        iterations: at most so many sweeps of each start.
-        tol: stop when a sweep changes the relative error by less.
+        iterations: at most so many sweeps of each start, 1 to 10⁶.
+        tol: stop when a sweep changes the relative error by less; at least 0.
 
     Returns:
         ``nn.Sequential`` with the children ``v``, ``h``, ``w`` and ``u``.
 
     Raises:
-        TypeError: not an ``nn.Conv2d``; what is no number.
-        ValueError: a rank that is out of range, no seeds, no iterations, a tolerance below 0, a
-            convolution in groups or one that is not plain, weights that are not finite.
+        TypeError: not an ``nn.Conv2d``; an option that is no number.
+        ValueError: an option that is out of range, no seeds, a convolution in groups or one that
+            is not plain, weights that are not finite.
     """
-    kernel = kernel_of(conv)
-    iterations = checks.whole("iterations", iterations)
-    tol = checks.within("tol", tol, 0, math.inf, open_high=True)
+    kernel, exponent = scaled(kernel_of(conv))
     seeds = list(seeds)
     if not seeds:
         raise ValueError("CP needs at least one seed")
     found = [cp(kernel, rank, iterations=iterations, tol=tol, seed=seed) for seed in seeds]
     weights, factors = min(found, key=lambda f: torch.dist(cp_full(*f), kernel).item())
-    root = weights ** (1 / 4)
+    root = weights ** (1 / 4) * 2.0 ** (exponent // 4)
     u, v, h, w = (each * root for each in factors)  # (S, R), (C, R), (kh, R), (kw, R)
     return nn.Sequential(
         OrderedDict(
@@ -69,13 +67,15 @@ def component_growth(chain):
         chain: what :func:`cp_conv2d` returns.
 
     Raises:
-        TypeError: not convolutions in an ``nn.Sequential``.
-        ValueError: not four of them, or weights that are not finite.
+        TypeError, ValueError: as for :func:`chain_kernel`; not four convolutions.
     """
-    whole = float(chain_kernel(chain).detach().double().norm())
+    parts = [*(conv.weight.flatten(1) for conv in chain), chain_kernel(chain)]
+    parts = [part.detach().double() for part in parts]
     if len(chain) != 4:
-        raise ValueError(f"a CP convolution is of four convolutions, not of {len(chain)}")
-    vectors = [conv.weight.detach().double().flatten(1) for conv in chain]
+        raise ValueError(f"a CP convolution is a chain of four, not of {len(chain)}")
+    sizes = [math.frexp(float(part.abs().max()))[1] for part in parts]
+    *vectors, kernel = (times_power_of_two(p, -e) for p, e in zip(parts, sizes, strict=True))
     norms = [v.norm(dim=1) for v in vectors[:3]] + [vectors[3].norm(dim=0)]  # four times (R,)
-    components = float(math.prod(norms).norm())
+    whole = float(kernel.norm())
+    components = float(math.prod(norms).norm()) * 2.0 ** (sum(sizes[:4]) - sizes[4])
     return components / whole if whole else 1.0

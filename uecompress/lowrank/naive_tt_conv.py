@@ -6,6 +6,7 @@ from torch import nn
 
 from uecompress.lowrank.conv_chain import balanced, factor, kernel_of
 from uecompress.tensors import tt_svd
+from uecompress.tensors.arrays import scaled
 
 
 def naive_tt_conv2d(conv, rank=None, eps=0.0):
@@ -28,8 +29,9 @@ def naive_tt_conv2d(conv, rank=None, eps=0.0):
         ValueError: a rank below 1, eps below 0, a convolution in groups, weights that are not
             finite.
     """
-    train = tt_svd(kernel_of(conv).permute(1, 2, 3, 0), eps, rank)  # (C, kh, kw, S)
-    v, h, w, u = balanced(train.cores)
+    kernel, exponent = scaled(kernel_of(conv))
+    train = tt_svd(kernel.permute(1, 2, 3, 0), eps, rank)  # (C, kh, kw, S)
+    v, h, w, u = balanced(train.cores, exponent)
     return nn.Sequential(
         OrderedDict(
             v=factor(conv, v[0].T[:, :, None, None]),  # (r₁, C, 1, 1)

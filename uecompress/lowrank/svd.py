@@ -8,6 +8,7 @@ from torch import nn
 from uecompress import checks
 from uecompress.networks import plain_layers
 from uecompress.tensors import truncated_svd
+from uecompress.tensors.arrays import check_tensor, scaled
 
 
 def svd_linear(linear, rank):
@@ -27,15 +28,17 @@ def svd_linear(linear, rank):
 
     Raises:
         TypeError: not an ``nn.Linear``.
-        ValueError: a layer that is not plain, a rank that is out of range, or weights that are not
-            finite.
+        ValueError: a layer that is not plain, a rank that is out of range, or weights that are
+            empty, not finite, or neither float32 nor float64.
     """
     if not isinstance(linear, nn.Linear):
         raise TypeError(f"expected an nn.Linear, not {type(linear).__name__}")
     plain_layers(linear)
     weight = linear.weight.detach()
-    u, s, vh = truncated_svd(weight, rank=rank)
-    root = s.sqrt()
+    check_tensor(weight, "weight")
+    matrix, exponent = scaled(weight)
+    u, s, vh = truncated_svd(matrix, rank=rank)
+    root = s.sqrt() * 2.0 ** (exponent // 2)
     bias = linear.bias is not None
     like = {"device": weight.device, "dtype": weight.dtype}
     first = nn.utils.skip_init(nn.Linear, linear.in_features, len(s), bias=False, **like)

@@ -6,6 +6,7 @@ from torch import nn
 
 from uecompress.lowrank.conv_chain import factor, kernel_of
 from uecompress.tensors import truncated_svd
+from uecompress.tensors.arrays import scaled
 
 
 def svd_conv2d(conv, rank):
@@ -28,10 +29,10 @@ def svd_conv2d(conv, rank):
         ValueError: a rank that is out of range, a convolution in groups, or weights that are not
             finite.
     """
-    kernel = kernel_of(conv)
+    kernel, exponent = scaled(kernel_of(conv))
     u, s, vh = truncated_svd(kernel.flatten(1), rank=rank)  # (S, R), (R,), (R, C·kh·kw)
-    root = s.sqrt()
-    first = (root[:, None] * vh).reshape(rank, *kernel.shape[1:])  # (R, C, kh, kw)
+    root = s.sqrt() * 2.0 ** (exponent // 2)
+    first = (root[:, None] * vh).reshape(len(s), *kernel.shape[1:])  # (R, C, kh, kw)
     second = (u * root)[:, :, None, None]  # (S, R, 1, 1)
     return nn.Sequential(
         OrderedDict(vh=factor(conv, first, "hw"), u=factor(conv, second, bias=True))

@@ -69,7 +69,7 @@ def contraction_cost(row_shape, column_shape, ranks, batch, k, l, forwards, move
 
 
 def merging_cost(row_shape, column_shape, ranks, k, l, move):
-    """Multiplying out the cores k + 1, …, l, as :func:`merge` does."""
+    """Multiplying out the cores k + 1, …, l, as :func:`_merge` does."""
     if l - k == 1:
         return 0
     size = ranks[k] * math.prod(row_shape[k:l]) * math.prod(column_shape[k:l]) * ranks[l]
@@ -96,26 +96,26 @@ def product(cores, x, bias, ends, forwards):
         (B, M).
     """
     starts = (0, *ends[:-1])
-    groups = [merge(cores[k:l]) for k, l in zip(starts, ends, strict=True)]
+    groups = [_merge(cores[k:l]) for k, l in zip(starts, ends, strict=True)]
     if len(groups) == 1:
         return F.linear(x, full(groups), bias)
-    y = (first_to_last if forwards else last_to_first)(groups, x.T)  # (M, B)
+    y = (_first_to_last if forwards else _last_to_first)(groups, x.T)  # (M, B)
     return y.T if bias is None else (y + bias[:, None]).T
 
 
-def first_to_last(cores, y):
+def _first_to_last(cores, y):
     """W y for y (N, B): after core k the numbers are y(i₁, …, iₖ, αₖ, jₖ₊₁, …, j_d, b)."""
     rows, after = 1, y.numel()
     for core in cores:
         r, m, n, q = core.shape
         after //= n  # nₖ₊₁⋯n_d B
         matrix = core.permute(1, 3, 0, 2).reshape(m * q, r * n)
-        y = batched(matrix, y.reshape(rows, r * n, after))  # (m₁⋯mₖ₋₁, mₖrₖ, nₖ₊₁⋯n_d B)
+        y = _batched(matrix, y.reshape(rows, r * n, after))  # (m₁⋯mₖ₋₁, mₖrₖ, nₖ₊₁⋯n_d B)
         rows *= m
     return y.reshape(rows, after)
 
 
-def last_to_first(cores, y):
+def _last_to_first(cores, y):
     """W y for y (N, B): after core k the numbers are y(j₁, …, jₖ₋₁, αₖ₋₁, iₖ, …, i_d, b)."""
     before, batch = y.shape
     rows = 1  # mₖ₊₁⋯m_d
@@ -123,12 +123,12 @@ def last_to_first(cores, y):
         r, m, n, q = core.shape
         before //= n  # n₁⋯nₖ₋₁
         matrix = core.reshape(r * m, n * q)
-        y = batched(matrix, y.reshape(before, n * q, rows * batch))  # (…, rₖ₋₁mₖ, mₖ₊₁⋯m_d B)
+        y = _batched(matrix, y.reshape(before, n * q, rows * batch))  # (…, rₖ₋₁mₖ, mₖ₊₁⋯m_d B)
         rows *= m
     return y.reshape(rows, batch)
 
 
-def batched(matrix, y):
+def _batched(matrix, y):
     """``matrix`` (p, q) times each slice of ``y`` (c, q, w), as one product where c or w is 1.
 
     Squeezing in place of indexing spares the backward pass a tensor of zeros.
@@ -142,15 +142,15 @@ def batched(matrix, y):
 
 def full(cores):
     """The matrix (M, N) of all cores."""
-    return merge(cores).flatten(2).squeeze(0)  # (1, M, N, 1) -> (M, N)
+    return _merge(cores).flatten(2).squeeze(0)  # (1, M, N, 1) -> (M, N)
 
 
-def merge(cores):
+def _merge(cores):
     """Neighbouring cores multiplied into one, (r, m₁m₂⋯, n₁n₂⋯, r'), by halves."""
     if len(cores) == 1:
         return cores[0]
     half = len(cores) // 2
-    g, h = merge(cores[:half]), merge(cores[half:])
+    g, h = _merge(cores[:half]), _merge(cores[half:])
     r, i, j, q = g.shape
     _, k, l, s = h.shape
     block = g.reshape(r * i * j, q) @ h.reshape(q, k * l * s)

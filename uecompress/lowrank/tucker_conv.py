@@ -6,6 +6,7 @@ from torch import nn
 
 from uecompress.lowrank.conv_chain import balanced, factor, kernel_of
 from uecompress.tensors import mode_product, tucker
+from uecompress.tensors.arrays import scaled
 from uecompress.tensors.svd import check_rank
 
 
@@ -31,14 +32,14 @@ def tucker_conv2d(conv, rank):
         ValueError: ranks that are out of range, a convolution in groups, or weights that are not
             finite.
     """
-    kernel = kernel_of(conv)
+    kernel, exponent = scaled(kernel_of(conv))
     outputs, inputs, *size = kernel.shape
     r_in, r_out = tucker_ranks(kernel.shape, rank)
     points = kernel.flatten(2)  # (S, C, kh·kw)
     whole = min(points.shape[2], outputs * inputs)
     core, (u, v, spatial) = tucker(points, (r_out, r_in, whole), tol=1e-6)
     core = mode_product(core, spatial, 2)  # (r_out, r_in, kh·kw)
-    u, core, v = balanced([u, core, v])
+    u, core, v = balanced([u, core, v], exponent)
     return nn.Sequential(
         OrderedDict(
             v=factor(conv, v.T[:, :, None, None]),  # (r_in, C, 1, 1)
@@ -58,10 +59,9 @@ def tucker_ranks(shape, rank):
     points = height * width
     if isinstance(rank, tuple | list) and len(rank) == 2:
         r_in, r_out = rank
-        check_rank(r_in, min(inputs, outputs * points))
-        check_rank(r_out, min(outputs, inputs * points))
-        return r_in, r_out
-    check_rank(rank, max(inputs, outputs))
+        r_in = check_rank(r_in, min(inputs, outputs * points))
+        return r_in, check_rank(r_out, min(outputs, inputs * points))
+    rank = check_rank(rank, max(inputs, outputs))
     r_in = min(rank, inputs, outputs * points)
     r_out = min(rank, outputs, r_in * points)
     return min(r_in, r_out * points), r_out

@@ -2,7 +2,7 @@
 
 A file is, in this order,
 
-- ``UEC`` and a byte with the version, 1;
+- ``UEC`` and a byte with the version, 2; version 1 had another dictionary and no code ``context``;
 - the length of the header: seven bits a byte, least significant first, the last byte below 128;
 - the header: JSON, deflated with a preset dictionary. ``model`` describes the tree of modules, and
   is null where the file holds a state dict; ``tensors`` maps each tensor's name to its dtype and

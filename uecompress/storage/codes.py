@@ -10,6 +10,8 @@
     half       float32 that float16 holds exactly, as float16
     bfloat     float32 whose lower 16 bits are zero, as the upper 16
     single     float64 that float32 holds exactly, as float32
+    context    K − 2, the K ≤ 256 distinct values in ascending order (``storage/codebooks.py``), the
+               index of each value (``storage/context.py``)
 
 The arrays inside a code are coded in the same way. Values are compared by their bits, so −0.0 is
 not zero, and NaN is whatever NaN it was.
@@ -19,24 +21,26 @@ import math
 
 import numpy as np
 
-from uecompress.storage import entropy, numbers
+from uecompress.storage import codebooks, context, entropy, numbers
 from uecompress.storage.bytestream import DamagedFile, varint
 from uecompress.storage.numbers import unsigned
 
 NAMES = (
     "raw", "constant", "entropy", "sparse", "codebook", "planes", "offset", "half", "bfloat",
-    "single",
+    "single", "context",
 )  # fmt: skip
 RAW, CONSTANT, ENTROPY, SPARSE, CODEBOOK, PLANES, OFFSET = range(7)
+CONTEXT = NAMES.index("context")
 MOST_VALUES = 1 << 16  # of a codebook
 DEEPEST = 8  # codes inside codes
 
 
-def encode(a):
+def encode(a, contexts=True):
     """The shortest code found for an array of floats or integers of any shape.
 
     Args:
         a: array of dtype f2, f4, f8, i1, … i8, u1, … u8, little-endian.
+        contexts: whether to try the code ``context``, which takes the longest.
 
     Returns:
         Bytes, from which ``decode`` makes the array again, bit for bit; at most one byte more
@@ -47,7 +51,7 @@ def encode(a):
         return min(_raw(bits), bytes([CONSTANT]) + bits[:1].tobytes(), _offset(a), key=len)
     if bits.size < 2:
         return _raw(bits)
-    narrow = _narrow(a)
+    narrow = _narrow(a, contexts)
     if narrow:
         return narrow
     best = min(_raw(bits), _offset(a), key=len)
@@ -57,6 +61,8 @@ def encode(a):
     few = values is not None and len(values) <= 256
     if values is not None and not _is_range(a, values):
         best = min(best, _codebook(a, bits, values), key=len)
+    if contexts and few and a.size <= context.MOST:
+        best = min(best, _context(a, bits, values), key=len)
     # With a short codebook the indices of a float array are made sparse, not the array itself.
     if np.count_nonzero(bits) < 0.9 * bits.size and not (few and a.dtype.kind == "f"):
         best = min(best, _sparse(a, bits), key=len)
@@ -121,7 +127,7 @@ def _read_entropy(reader, shape, dtype, depth):
 def _sparse(a, bits):
     mask = (bits != 0).reshape(_matrix(a.shape))
     values = np.ascontiguousarray(a).ravel()[mask.ravel()]
-    return bytes([SPARSE]) + entropy.encode_mask(mask) + encode(values)
+    return bytes([SPARSE]) + entropy.encode_mask(mask) + encode(values, False)
 
 
 def _read_sparse(reader, shape, dtype, depth):
@@ -137,8 +143,8 @@ def _codebook(a, bits, values):
     step = 1 << 20
     for start in range(0, bits.size, step):
         index[start : start + step] = np.searchsorted(values, bits[start : start + step])
-    code = bytes([CODEBOOK]) + varint(len(values) - 2) + encode(values.view(a.dtype))
-    return code + encode(index.reshape(a.shape))
+    code = bytes([CODEBOOK]) + varint(len(values) - 2) + encode(values.view(a.dtype), False)
+    return code + encode(index.reshape(a.shape), False)
 
 
 def _read_codebook(reader, shape, dtype, depth):
@@ -174,14 +180,12 @@ def _offset(a):
     if found is None:
         return _raw(a)
     low, width, distance = found
-    zigzag = 2 * low if low >= 0 else -2 * low - 1
-    code = bytes([OFFSET]) + varint(zigzag) + bytes([width])
-    return code + encode(distance) if width else code
+    code = bytes([OFFSET]) + varint(numbers.zigzag(low)) + bytes([width])
+    return code + encode(distance, False) if width else code
 
 
 def _read_offset(reader, shape, dtype, depth):
-    zigzag, width = reader.varint(), reader.take(1)[0]
-    low = -(zigzag + 1) // 2 if zigzag % 2 else zigzag // 2
+    low, width = numbers.from_zigzag(reader.varint()), reader.take(1)[0]
     if dtype.kind == "f" or width not in (0, 1, 2, 4) or width > dtype.itemsize:
         raise DamagedFile(f"distances of {width} bytes cannot make {dtype}")
     distance, inner = np.zeros(math.prod(shape), np.uint8), ()
@@ -190,10 +194,10 @@ def _read_offset(reader, shape, dtype, depth):
     return numbers.from_distances(low, distance, dtype), inner
 
 
-def _narrow(a):
+def _narrow(a, contexts):
     """The code of ``a`` in a narrower float format, or None where a bit would be lost."""
     found = numbers.narrower(a) if a.dtype.kind == "f" else None
-    return found and bytes([NAMES.index(found[0])]) + encode(found[1])
+    return found and bytes([NAMES.index(found[0])]) + encode(found[1], contexts)
 
 
 def _read_narrow(name):
@@ -208,9 +212,32 @@ def _read_narrow(name):
     return read
 
 
+def _context(a, bits, values):
+    values = codebooks.ascending(values, a.dtype)
+    order = np.argsort(values)
+    index = order[np.searchsorted(values[order], bits)].reshape(a.shape)
+    values = values.view(a.dtype)
+    stream = context.encode(index, context.positions(values))
+    if not context.affordable(a.shape, len(stream)):
+        return _raw(bits)
+    codebook = codebooks.encode(values, lambda array: encode(array, False))
+    return bytes([CONTEXT]) + varint(len(values) - 2) + codebook + stream
+
+
+def _read_context(reader, shape, dtype, depth):
+    count = reader.varint() + 2
+    if count > min(256, math.prod(shape)):
+        raise DamagedFile(f"a codebook of {count} for {math.prod(shape)} values")
+    values = codebooks.decode(
+        reader, count, dtype, lambda shape, dtype: decode(reader, shape, dtype, depth)[0]
+    )
+    index = context.decode(reader, shape, context.positions(values))
+    return values.view(unsigned(dtype.itemsize))[index.ravel()], ()
+
+
 DECODERS = (
     _read_raw, _read_constant, _read_entropy, _read_sparse, _read_codebook, _read_planes,
-    _read_offset, *map(_read_narrow, numbers.NARROWER),
+    _read_offset, *map(_read_narrow, numbers.NARROWER), _read_context,
 )  # fmt: skip
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from uecompress.storage import codes
+from uecompress.storage import codes, dictionary
 from uecompress.storage.bytestream import DamagedFile, Reader, varint
 
-MAGIC = b"UEC\x01"  # the last byte is the version
+MAGIC = b"UEC\x02"  # the last byte is the version
+DICTIONARY = dictionary.VERSION_2
+_DICTIONARIES = {b"UEC\x01": dictionary.VERSION_1, MAGIC: DICTIONARY}
 MAX_HEADER = 1 << 22  # bytes of JSON; at most 64 KiB and 128 for each byte that it has deflated
 # Bytes of tensors, unless the caller says otherwise: 64 MiB, 2 KiB more for each byte of the file.
 FREE, RATIO, MAX_BYTES = 1 << 26, 1 << 11, 1 << 30
@@ -23,27 +25,6 @@ DTYPES = {
     "int8": "|i1", "int16": "<i2", "int32": "<i4", "int64": "<i8",
     "uint8": "|u1", "uint16": "<u2", "uint32": "<u4", "uint64": "<u8",
 }  # fmt: skip
-# What headers have in common: they may refer to it instead of saying it. Part of the format.
-DICTIONARY = (
-    b'{"LayerNorm":{"normalized_shape":[{"GroupNorm":{"num_groups":{"Embedding":{"num_embeddings":'
-    b'"embedding_dim":{"Upsample":{"scale_factor":{"Softmax":{"dim":1}}{"LogSoftmax":{"Softplus":{}'
-    b'{"Conv1d":{"AvgPool2d":{"AdaptiveAvgPool2d":{"output_size":1}},"Unflatten":{"Sigmoid":{},"Tanh'
-    b'":{},"SiLU":{},"GELU":{},"LeakyReLU":{},"Identity":{},"Dropout2d":{"p":0.5}},"ModuleList":{"0"'
-    b'{"ZeroPad2d":{"padding":[2,2,2,2]}},"ensembles.MCDropout":{"networks.Ensemble":{"members":{"'
-    b'list":[{"ref":"networks.Residual":{"branch":{"Sequential":{"conv1":{"shortcut":{"Identity":{}}'
-    b',"dilation":[2,2],"groups":2,"padding_mode":"affine":false,"momentum":null'
-    b'"float16","bfloat16","float64","bool","int8","uint8","int32","frozen":["u":{"Linear":{"vh":{"'
-    b'.num_batches_tracked":["int64"],"norm1.running_mean":["float32",.running_var":["float32",'
-    b'.weight_mu":.log_alpha":.log_sigma":.cores.0":.codes":["int8",.scale":["float32"'
-    b'{"model":{"Sequential":{"flatten":{"Flatten":{}},"norm1":{"BatchNorm1d":{"num_features":100}},'
-    b'"dropout1":{"Dropout":{"p":0.1}},"block1":{"norm2":{"BatchNorm2d":{"num_features":16}},"conv":{'
-    b'"conv1":{"Conv2d":{"in_channels":1,"out_channels":20,"kernel_size":[5,5]}},"stride":[2,2],'
-    b'"kernel_size":[3,3],"padding":[1,1]}},"bias":false}},"pool1":{"MaxPool2d":{"kernel_size":2}},'
-    b'"linear1":{"Linear":{"in_features":784,"out_features":10}},"relu1":{"ReLU":{}}}},"tensors":{'
-    b'"conv1.weight":["float32",16,3,3],"conv1.bias":["float32",64],"linear1.weight":["float32",100,'
-    b'"linear2.bias":["float32",10],"relu2":{"ReLU":{}},"linear2":{"Linear":{"in_features":'
-    b'"linear3.weight":["float32",10,"linear3.bias":["float32",10]}}'
-)
 
 
 def pack(header, arrays):
@@ -110,12 +91,13 @@ def _content(path, max_bytes):
 
 def _open(content, max_bytes):
     content = memoryview(content)
-    if content[:4] != MAGIC:
-        raise DamagedFile(f"it starts with {bytes(content[:4])!r}, not with {MAGIC!r}")
+    version = bytes(content[:4])
+    if version not in _DICTIONARIES:
+        raise DamagedFile(f"it starts with {version!r}, not with {MAGIC!r}")
     if zlib.crc32(content[:-4]) != int.from_bytes(content[-4:], "little"):
         raise DamagedFile("its checksum is another one")
     reader = Reader(content[4:-4])
-    inflate = zlib.decompressobj(-15, zdict=DICTIONARY)
+    inflate = zlib.decompressobj(-15, zdict=_DICTIONARIES[version])
     try:
         text = reader.take(reader.varint())
         text = inflate.decompress(text, min((1 << 16) + 128 * len(text), MAX_HEADER))

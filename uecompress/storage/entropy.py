@@ -54,18 +54,18 @@ def encode_symbols(symbols, alphabet, worth=math.inf):
     coder, model = AnsCoder(), _categorical(FINE[counts])
     for start in reversed(range(0, len(symbols), CHUNK)):  # last in, first out
         coder.encode_reverse(symbols[start : start + CHUNK].astype(np.int32), model)
-    return counts, _stream(coder)
+    return counts, stream_of(coder)
 
 
 def decode_symbols(reader, counts, n, dtype):
     """``n`` symbols of a stream, as an array of the unsigned ``dtype``."""
     reader.spend(n)
-    model, coder = _categorical(FINE[counts]), _coder(reader)
+    model, coder = _categorical(FINE[counts]), coder_of(reader)
     symbols = np.empty(n, dtype)
     for start in range(0, n, CHUNK):
         amount = min(CHUNK, n - start)
         symbols[start : start + amount] = coder.decode(model, amount)
-    _finish(coder)
+    finish(coder)
     return symbols
 
 
@@ -86,7 +86,7 @@ def encode_mask(mask):
     coder, model = AnsCoder(), _categorical(np.array([mask.size - ones, ones]))
     for start in reversed(range(0, mask.size, CHUNK)):
         coder.encode_reverse(symbols[start : start + CHUNK].astype(np.int32), model)
-    best = b"\0" + varint(ones) + _stream(coder)
+    best = b"\0" + varint(ones) + stream_of(coder)
     mask = mask if mask.shape[0] <= mask.shape[1] else mask.T
     if len(mask) < 2:
         return best
@@ -109,10 +109,10 @@ def decode_mask(reader, shape):
         ones, n = reader.varint(), shape[0] * shape[1]
         if not 0 < ones < n:
             raise DamagedFile(f"a mask of {n} entries has {ones} ones")
-        model, coder, mask = _categorical(np.array([n - ones, ones])), _coder(reader), []
+        model, coder, mask = _categorical(np.array([n - ones, ones])), coder_of(reader), []
         for start in range(0, n, CHUNK):
             mask.append(coder.decode(model, min(CHUNK, n - start)).astype(bool))
-        _finish(coder)
+        finish(coder)
         return np.concatenate(mask).reshape(shape)
     if mode > len(STRENGTHS):
         raise DamagedFile(f"a mask of unknown mode {mode}")
@@ -120,11 +120,11 @@ def decode_mask(reader, shape):
     lines, columns = sorted(shape)
     ones, strength = COARSE[decode_bytes(reader, lines)], STRENGTHS[mode - 1]
     mask, seen = np.empty((lines, columns), bool), np.zeros(columns, np.int64)
-    coder = _coder(reader)
+    coder = coder_of(reader)
     for i in range(lines):
         mask[i] = coder.decode(BERNOULLI, _probabilities(ones[i], seen, strength))
         seen += mask[i]
-    _finish(coder)
+    finish(coder)
     return mask.T if transposed else mask
 
 
@@ -153,7 +153,7 @@ def _encode_lines(mask, ones, strength):
         seen -= mask[i]
         coder.encode_reverse(mask[i].astype(np.int32), BERNOULLI,
                              _probabilities(ones[i], seen, strength))  # fmt: skip
-    return _stream(coder)
+    return stream_of(coder)
 
 
 def _probabilities(ones, seen, strength):
@@ -169,18 +169,21 @@ def _categorical(counts):
     return constriction.stream.model.Categorical(counts.astype(np.float64), perfect=False)
 
 
-def _stream(coder):
+def stream_of(coder):
+    """The words of a coder, with their length before them."""
     words = coder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
     return varint(len(words)) + words
 
 
-def _coder(reader):
+def coder_of(reader):
+    """A coder at the words that ``stream_of`` wrote."""
     words = reader.take(reader.varint())
     if words[-1:] == b"\0":
         raise DamagedFile("an entropy-coded stream that ends in a zero byte")
     return AnsCoder(np.frombuffer(words + bytes(-len(words) % 4), "<u4").astype(np.uint32))
 
 
-def _finish(coder):
+def finish(coder):
+    """Refuse a stream of which something is left."""
     if not coder.is_empty():
         raise DamagedFile("an entropy-coded stream that does not end where it should")

@@ -15,6 +15,16 @@ def unsigned(itemsize):
     return np.dtype(f"<u{itemsize}")
 
 
+def zigzag(value):
+    """The non-negative integer for 0, −1, 1, −2, 2, … that is 0, 1, 2, 3, 4, …"""
+    return 2 * value if value >= 0 else -2 * value - 1
+
+
+def from_zigzag(value):
+    """The integer whose ``zigzag`` this is."""
+    return -(value + 1) // 2 if value % 2 else value // 2
+
+
 def distances(a):
     """The smallest of some integers, and how far above it each of them lies.
 

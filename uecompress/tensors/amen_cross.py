@@ -3,7 +3,6 @@
 import numpy as np
 
 from uecompress.tensors.cross import (
-    ROUNDING,
     check_at_random,
     check_options,
     extend,
@@ -17,6 +16,7 @@ from uecompress.tensors.cross import (
     share,
     turn,
     turned_cores,
+    validated,
     warn_above,
 )
 from uecompress.tensors.entries import NO_INDEX, Entries, all_indices
@@ -35,8 +35,8 @@ def amen_cross(f, shape, eps, *, max_rank=None, sweeps=25, seed=0):
     rows have been interpolated, and a random multi-index. We stop when the last train predicts
     the entries of a whole sweep to ``eps``, and the new one 100 random entries.
 
-    A feature that the crosses do not meet, such as a narrow peak, is missed, and no estimate that
-    is made of the same entries says so.
+    A feature that neither the crosses nor random entries meet, such as a narrow peak, is missed,
+    and no estimate says so.
 
     Args:
         f: takes multi-indices (n, d), int64, counted from 0; returns n real numbers, as a NumPy
@@ -44,30 +44,31 @@ def amen_cross(f, shape, eps, *, max_rank=None, sweeps=25, seed=0):
         shape: (n₁, …, n_d).
         eps: the relative error to aim at, in the Frobenius norm; below 1e-13 it counts as 1e-13.
         max_rank: the largest rank allowed, if any. One too small for ``eps`` costs all the sweeps.
-        sweeps: the largest number of sweeps, there or back.
+        sweeps: the largest number of sweeps, there or back, 1 to 1,000.
         seed: of the random multi-indices.
 
     Returns:
-        A :class:`TensorTrain` of float64 NumPy cores with two more attributes: ``evaluations``,
+        A :class:`TensorTrain` of float64 NumPy cores with three more attributes: ``evaluations``,
         the number of different entries that ``f`` was asked for, of order d·n·r² for each sweep,
-        and ``error_estimate``, the relative error of the last but one train at the entries of
-        the last sweep or, if larger, that of the train at random entries.
+        ``error_estimate``, the relative error of the last but one train at the entries of the
+        last sweep or, if larger, that of the train at 100 random entries; and ``validations``, how
+        many of these were asked for after the last sweep, in vain.
 
     Warns:
         RuntimeWarning: ``error_estimate`` is above ``eps`` after the last sweep.
 
     Raises:
+        TypeError: an option that is no number; a function that returns a masked array.
         ValueError: a shape, eps, rank or number of sweeps out of range; a function that returns
-            the wrong shape, complex numbers, or a number that is not finite (the message has its
-            index). What the function itself raises is not caught.
+            the wrong shape, complex numbers, or a number that is not within ±1e300 (the message has
+            its index). What the function itself raises is not caught.
     """
     entries = Entries(f, shape)
-    check_options(eps, sweeps=sweeps, max_rank=1 if max_rank is None else max_rank)
-    eps, d = max(eps, ROUNDING), len(entries.shape)
-    rng = np.random.default_rng(seed)
+    eps, sweeps, max_rank, rng = check_options(eps, sweeps, max_rank, seed)
+    d = len(entries.shape)
     right, before = fill(no_sets(entries.shape), entries.shape, [KICK] * (d - 1), rng), None
     for _ in range(sweeps):
-        left, enriched, cores, error = sweep(entries, right, before, share(eps, d), max_rank)
+        left, enriched, cores, error = _sweep(entries, right, before, share(eps, d), max_rank)
         wrong = []
         if error <= eps:
             worst, wrong = check_at_random(cores, entries, rng)
@@ -76,11 +77,12 @@ def amen_cross(f, shape, eps, *, max_rank=None, sweeps=25, seed=0):
             return finished(cores, entries, error)
         counts = [len(rows) + KICK for rows in left]
         right, before = turn(entries, enriched, wrong, counts, rng), turned_cores(cores)
-    warn_above(error, eps)
-    return finished(before, entries, error)
+    train = validated(before, entries, error, rng)
+    warn_above(train.error_estimate, eps)
+    return train
 
 
-def sweep(entries, right, before, eps, max_rank):
+def _sweep(entries, right, before, eps, max_rank):
     """One sweep, from the column sets ``right`` and the cores ``before`` of the last train.
 
     Returns:
@@ -90,7 +92,7 @@ def sweep(entries, right, before, eps, max_rank):
     left, enriched, cores, blocks, guesses = [NO_INDEX], [NO_INDEX], [], [], []
     for k, n in enumerate(entries.shape):
         block = entries.block(left[k], all_indices(n), right[k]).reshape(-1, len(right[k]))
-        guess = predict(before, k, left[k], right[k]) if before else 0 * block
+        guess = _predict(before, k, left[k], right[k]) if before else 0 * block
         blocks.append(block.ravel())
         guesses.append(guess.ravel())
         if k == len(right) - 1:
@@ -107,7 +109,7 @@ def sweep(entries, right, before, eps, max_rank):
     return left, enriched, cores, error
 
 
-def predict(cores, k, left, right):
+def _predict(cores, k, left, right):
     """The train's entries at ``left`` × {0, …, nₖ − 1} × ``right``, as a matrix."""
     rows = np.tensordot(left_products(cores[:k], left), cores[k], 1)  # (|left|, nₖ, rₖ)
     return (rows @ right_products(cores[k + 1 :], right)).reshape(-1, len(right))

@@ -7,9 +7,22 @@ import math
 
 import numpy as np
 
-from uecompress.tensors.arrays import check_tensor, library, like, same_kind
+from uecompress import checks
+from uecompress.tensors.arrays import (
+    check_sizes,
+    check_tensor,
+    excess,
+    fitting,
+    library,
+    like,
+    same_kind,
+    times_power_of_two,
+    unscaled,
+)
 from uecompress.tensors.tensor_train import TensorTrain
 from uecompress.tensors.tt_matrix import TTMatrix
+
+MOST_POINTS = 10_000  # of a grid in one direction: a core has 4 n² numbers
 
 
 def tt_sum(vectors):
@@ -56,20 +69,26 @@ def tt_reciprocal_of_sum(vectors, eps):
     Args:
         vectors: d NumPy arrays or torch tensors, xₖ of shape (nₖ,); the smallest sum must be
             positive.
-        eps: the relative error of every entry, between 0 and 1.
+        eps: the relative error of every entry, 1e-15 to 1.
 
     Raises:
         TypeError: as for :func:`tt_sum`.
-        ValueError: as for :func:`tt_sum`; a sum that is not positive; eps out of range.
+        ValueError: as for :func:`tt_sum`; a sum that is not positive; sums or reciprocals that the
+            type cannot hold; eps out of range.
     """
     vectors = _checked(vectors)
     smallest, largest = sum(float(x.min()) for x in vectors), sum(float(x.max()) for x in vectors)
-    weights, rates = exponential_sum(smallest, largest, eps)
+    exponent = excess(sum(float(abs(x).max()) for x in vectors), vectors[0].dtype)
+    vectors = [times_power_of_two(x, -exponent) for x in vectors]
+    ends = (times_power_of_two(end, -exponent) for end in (smallest, largest))
+    weights, rates = exponential_sum(*ends, eps)
+    fitting(rates, vectors[0], "the largest rate of the exponential sum")
     cores, diagonal = [], like(np.eye(len(rates)), vectors[0])[:, None]  # (R, 1, R)
     for x in vectors:
         factors = library(x).exp(-x[:, None] * like(rates, x))  # (nₖ, R)
         cores.append(diagonal * factors)  # (R, nₖ, R)
     cores[0] = (like(weights, vectors[0])[:, None, None] * cores[0]).sum(0)[None]  # (1, n₁, R)
+    cores[0] = unscaled(cores[0], -exponent, "the reciprocal of the sum")
     cores[-1] = cores[-1].sum(-1)[:, :, None]  # (R, n_d, 1)
     return TensorTrain(cores)
 
@@ -85,15 +104,19 @@ def exponential_sum(smallest, largest, eps):
     Args:
         smallest: the least s, positive.
         largest: the greatest s.
-        eps: the relative error, between 0 and 1.
+        eps: the relative error, 1e-15 to 1.
 
     Raises:
-        ValueError: s that is not positive; eps out of range.
+        TypeError: what is no number.
+        ValueError: s that is not in 1e-300 to 1e300, where weights and rates fit into float64, or
+            in the wrong order; eps out of range.
     """
+    smallest, largest = checks.real("smallest", smallest), checks.real("largest", largest)
     if not 0 < smallest <= largest:
         raise ValueError(f"the sums must be positive, but they are in {smallest}..{largest}")
-    if not 0 < eps < 1:
-        raise ValueError(f"eps must be between 0 and 1, not {eps}")
+    checks.within("smallest", smallest, 1e-300, 1e300)
+    checks.within("largest", largest, 1e-300, 1e300)
+    eps = checks.within("eps", eps, 1e-15, 1, open_high=True)
     third, y = eps / 3, 1.0
     for _ in range(20):  # 2 √(2πy) exp(-πy/2) = eps/3, solved for y
         y = 2 / math.pi * math.log(2 * math.sqrt(2 * math.pi * y) / third)
@@ -117,13 +140,16 @@ def tt_laplacian(shape, spacing=1.0):
         A :class:`TTMatrix` (n₁⋯n_d, n₁⋯n_d) of float64 NumPy arrays.
 
     Raises:
-        ValueError: no directions, no points in one, or a spacing that is not positive.
+        TypeError: a shape or a spacing that is no number.
+        ValueError: no directions, no points in one, or more than :data:`MOST_POINTS`; a spacing
+            that is not in 1e-150 to 1e150, where 1/h² fits into float64.
     """
-    shape = tuple(shape)
-    if not shape or min(shape) < 1:
-        raise ValueError(f"the grid needs at least one point in each direction, not {shape}")
-    if not 0 < spacing < math.inf:
-        raise ValueError(f"the spacing must be positive, not {spacing}")
+    shape = check_sizes("shape", shape)
+    if not shape:
+        raise ValueError("the grid needs at least one direction")
+    for n in shape:
+        checks.whole("the number of points in a direction", n, 1, MOST_POINTS)
+    spacing = checks.within("spacing", checks.positive("spacing", spacing), 1e-150, 1e150)
     blocks = []
     for n in shape:
         eye = np.eye(n)

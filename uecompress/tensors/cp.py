@@ -12,8 +12,21 @@ import torch
 from tensorly import tenalg
 from tensorly.decomposition import parafac
 
-from uecompress.tensors.arrays import check_tensor, like, to_torch
+from uecompress import checks
+from uecompress.tensors.arrays import (
+    check_kind,
+    check_tensor,
+    fitting,
+    library,
+    like,
+    scaled_columns,
+    to_torch,
+)
 from uecompress.tensors.svd import check_rank
+
+# What is added to singular normal equations, the least that helps, where the largest entry is 1.
+RIDGES = (0, 1e-14, 1e-12, 1e-10)
+MOST = 10**6  # sweeps
 
 
 def cp(a, rank, *, iterations=1000, tol=1e-10, seed=0):
@@ -23,12 +36,17 @@ def cp(a, rank, *, iterations=1000, tol=1e-10, seed=0):
     seeds. Weights that grow without bound, with nearly opposite products, are the sign of a
     degenerate problem (de Silva and Lim, 2008).
 
+    Where the tensor has fewer components than ``rank``, the normal equations of a step can be
+    singular. Then the iteration starts again with a ridge; the sum of all R components is the
+    tensor, to about 1e-9, but the components themselves are no longer unique, and some may have
+    the weight 0.
+
     Args:
         a: a NumPy array or torch tensor (n₁, …, n_d), d ≥ 2, of float32 or float64; the iteration
             runs in float64 on the CPU.
         rank: R, 1 to n₁⋯n_d / max nₖ, which is always enough.
-        iterations: at most so many sweeps over all factors.
-        tol: stop when a sweep changes the relative error by less.
+        iterations: at most so many sweeps over all factors, 1 to 10⁶.
+        tol: stop when a sweep changes the relative error by less; at least 0.
         seed: of the normally distributed start.
 
     Returns:
@@ -36,37 +54,74 @@ def cp(a, rank, *, iterations=1000, tol=1e-10, seed=0):
         with columns of norm 1, of the kind and type of ``a``.
 
     Raises:
-        TypeError: neither a NumPy array nor a torch tensor.
-        ValueError: not a finite real tensor; a rank out of range; an iteration that broke down.
+        TypeError: neither a NumPy array nor a dense torch tensor, or a masked array; an option
+            that is no number.
+        ValueError: not a finite real tensor; an option out of range; a weight that the type of
+            ``a`` cannot hold; an iteration that broke down.
     """
     check_tensor(a)
     if a.ndim < 2:
         raise ValueError("CP needs a tensor of at least two dimensions")
-    check_rank(rank, math.prod(a.shape) // max(a.shape))
+    rank = check_rank(rank, math.prod(a.shape) // max(a.shape))
+    iterations, seed = checks.whole("iterations", iterations, 1, MOST), checks.seed(seed)
+    tol = checks.within("tol", tol, 0, math.inf, open_high=True)
     values = to_torch(a).detach().cpu().double()
     scale = values.abs().max()  # so that squares neither overflow nor vanish
     if scale == 0:
         factors = [torch.full((n, rank), n**-0.5, dtype=torch.float64) for n in a.shape]
         return like(torch.zeros(rank), a), [like(factor, a) for factor in factors]
-    rng = np.random.default_rng(seed)
-    start = None, [torch.from_numpy(rng.standard_normal((n, rank))) for n in a.shape]
-    try:
-        # Products of a tensor with all factors but one are most of the work; torch's einsum finds
-        # a good order for them.
-        with tensorly_backend("pytorch", "einsum"):
-            _, factors = parafac(values / scale, rank, n_iter_max=iterations, tol=tol, init=start)
-    except RuntimeError as error:  # torch.linalg.LinAlgError among them
-        raise ValueError(f"ALS broke down at rank {rank}: lower it or change the seed") from error
+    factors = _als(values / scale, rank, iterations, tol, seed)
+    parts, exponents = zip(*(scaled_columns(factor.numpy()) for factor in factors), strict=True)
+    factors = [torch.from_numpy(part) for part in parts]
     norms = [factor.norm(dim=0) for factor in factors]  # d times (R,)
-    weights = scale * math.prod(norms)
+    with np.errstate(over="ignore"):
+        weights = np.ldexp((scale * math.prod(norms)).numpy(), sum(exponents))
+    weights = torch.from_numpy(weights)
     order = weights.argsort(descending=True, stable=True)
-    tiny = torch.finfo(weights.dtype).tiny
-    factors = [(f / norm.clamp_min(tiny))[:, order] for f, norm in zip(factors, norms, strict=True)]
-    return like(weights[order], a), [like(factor, a) for factor in factors]
+    factors = [
+        torch.where(norm > 0, factor / norm, len(factor) ** -0.5)[:, order]
+        for factor, norm in zip(factors, norms, strict=True)
+    ]
+    weights = fitting(weights[order], a, "the largest weight")
+    return weights, [like(factor, a) for factor in factors]
+
+
+def _als(values, rank, iterations, tol, seed):
+    """The factors of tensorly's ``parafac``; with a ridge where it breaks down without one."""
+    for ridge in RIDGES:
+        rng = np.random.default_rng(seed)
+        start = None, [torch.from_numpy(rng.standard_normal((n, rank))) for n in values.shape]
+        settings = {"n_iter_max": iterations, "tol": tol, "init": start, "l2_reg": ridge}
+        try:
+            # Products of a tensor with all factors but one are most of the work; torch's einsum
+            # finds a good order for them.
+            with tensorly_backend("pytorch", "einsum"):
+                _, factors = parafac(values, rank, **settings)
+        except RuntimeError:  # torch.linalg.LinAlgError among them
+            continue
+        if all(factor.isfinite().all() for factor in factors):
+            return factors
+    raise ValueError(f"ALS broke down at rank {rank}: lower it or change the seed")
 
 
 def cp_full(weights, factors):
-    """The tensor (n₁, …, n_d) of a CP decomposition: weights (R,) and d ≥ 2 factors (nₖ, R)."""
+    """The tensor (n₁, …, n_d) of a CP decomposition: weights (R,) and d ≥ 2 factors (nₖ, R).
+
+    Raises:
+        TypeError: what is neither a NumPy array nor a dense torch tensor, or a masked array.
+        ValueError: weights and factors of other shapes, or of different types.
+    """
+    library(weights)
+    factors = list(factors)
+    for k, factor in enumerate(factors):
+        check_kind(weights, factor, f"weights and factor {k}")
+        if weights.ndim != 1 or factor.ndim != 2 or factor.shape[1] != len(weights):
+            raise ValueError(
+                f"expected weights (R,) and factors (n, R), but weights are {tuple(weights.shape)} "
+                f"and factor {k} is {tuple(factor.shape)}"
+            )
+    if len(factors) < 2:
+        raise ValueError(f"a CP decomposition has at least two factors, not {len(factors)}")
     rows = weights * factors[0]  # (n₁⋯nₖ, R), here k = 1
     for factor in factors[1:-1]:
         rows = (rows[:, None] * factor).reshape(-1, len(weights))  # Khatri-Rao product

@@ -14,17 +14,19 @@ right over the tensor with its dimensions in reverse order: that is what "turned
 """
 
 import math
-import numbers
 import warnings
 
 import numpy as np
 
+from uecompress import checks
+from uecompress.tensors.arrays import scaled
 from uecompress.tensors.entries import NO_INDEX
 from uecompress.tensors.maxvol import maxvol
-from uecompress.tensors.svd import rank_for_error
+from uecompress.tensors.svd import check_eps, rank_for_error
 from uecompress.tensors.tensor_train import TensorTrain
 
 ROUNDING = 1e-13  # relative errors below this are the noise of float64
+MOST_SWEEPS = 1000
 
 
 def interpolate(matrix, eps, max_rank=None):
@@ -41,7 +43,7 @@ def interpolate(matrix, eps, max_rank=None):
     Returns:
         ``rows`` (r,) and Q Q̂⁻¹ (m, r). A zero matrix has r = 1.
     """
-    u, s, _ = np.linalg.svd(matrix, full_matrices=False)
+    u, s, _ = np.linalg.svd(scaled(matrix)[0], full_matrices=False)
     r = rank_for_error(s / s[0], eps) if s[0] > 0 else 1
     return maxvol(u[:, : min(r, max_rank or r)])
 
@@ -156,8 +158,24 @@ def relative_error(values, exact):
 def finished(cores, entries, error):
     """The train in the function's order of dimensions, with what it cost and its error estimate."""
     train = TensorTrain(turned_cores(cores) if entries.turned else cores)
-    train.evaluations = entries.evaluations
+    train.evaluations, train.validations = entries.evaluations, 0
     train.error_estimate = error
+    return train
+
+
+def validated(cores, entries, error, rng):
+    """As :func:`finished`, for a train that no entry outside its crosses has been compared with.
+
+    The error estimate is ``error`` or, if larger, the relative error at 100 random entries, which
+    the function is asked for now.
+    """
+    train = finished(cores, entries, error)
+    points = rng.integers(0, entries.shape, size=(100, len(entries.shape)))
+    values, exact = left_products(cores, points)[:, 0], entries.at(points)
+    if not exact.any():  # as a part of the largest entry known
+        values, exact = (np.append(v, entries.largest) for v in (values, exact))
+    train.error_estimate = max(error, relative_error(values, exact))
+    train.validations = entries.evaluations - train.evaluations
     return train
 
 
@@ -170,15 +188,13 @@ def warn_above(error, eps):
     )
 
 
-def check_options(eps, **counts):
-    """Raise ValueError unless 0 ≤ eps < ∞ and the counts are whole numbers of at least 1."""
-    if not 0 <= eps < math.inf:
-        raise ValueError(f"eps must be a number of at least 0, not {eps}")
-    for name, count in counts.items():
-        if not is_count(count):
-            raise ValueError(f"{name} must be a whole number of at least 1, not {count}")
+def check_sweeps(sweeps):
+    """The number of sweeps as an int, if it is a whole number from 1 to 1,000."""
+    return checks.whole("sweeps", sweeps, 1, MOST_SWEEPS)
 
 
-def is_count(n):
-    """Whether ``n`` is a whole number of at least 1."""
-    return isinstance(n, numbers.Integral) and not isinstance(n, bool) and n >= 1
+def check_options(eps, sweeps, max_rank, seed):
+    """The options of a cross method with an accuracy, if they are in range: see there."""
+    max_rank = None if max_rank is None else checks.whole("max_rank", max_rank)
+    rng = np.random.default_rng(checks.seed(seed))
+    return max(check_eps(eps), ROUNDING), check_sweeps(sweeps), max_rank, rng

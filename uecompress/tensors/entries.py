@@ -1,11 +1,16 @@
 """The entries of a tensor that is given as a function, and how many of them were asked for."""
 
-import numbers
+import math
 
 import numpy as np
 import torch
 
+from uecompress import checks
+from uecompress.tensors.arrays import check_sizes, refuse_masked
+
 NO_INDEX = np.zeros((1, 0), dtype=np.int64)  # the one multi-index of no dimensions
+MOST = 10**7  # entries asked for at once
+LARGEST = 1e300  # of an entry, so that what is interpolated between entries does not overflow
 
 
 class Entries:
@@ -21,20 +26,19 @@ class Entries:
         shape: (n₁, …, n_d).
 
     Raises:
-        ValueError: a shape that does not consist of whole numbers of at least 1.
+        TypeError: a shape that is no sequence of numbers.
+        ValueError: a shape that does not consist of whole numbers from 1 to :data:`MOST`.
     """
 
     def __init__(self, f, shape):
         self.f = f
-        self.shape = tuple(shape)
+        self.shape = check_sizes("shape", shape)  # ints: small ones of NumPy overflow in products
         self.turned = False
         self.known = {}  # the bytes of a multi-index -> its entry
         if not self.shape:
             raise ValueError("a shape needs at least one dimension")
         for n in self.shape:
-            if not isinstance(n, numbers.Integral) or isinstance(n, bool) or n < 1:
-                raise ValueError(f"a shape has whole numbers of at least 1, not {self.shape}")
-        self.shape = tuple(map(int, self.shape))  # small NumPy integers overflow in products
+            checks.whole("each size of the shape", n, 1, MOST)
 
     @property
     def evaluations(self):
@@ -54,6 +58,7 @@ class Entries:
     def block(self, *sets):
         """The entries at all combinations of sets of multi-indices, one axis for each set."""
         sizes = [len(indices) for indices in sets]
+        check_count(math.prod(sizes))
         choice = np.indices(sizes).reshape(len(sets), -1)
         rows = [indices[i] for indices, i in zip(sets, choice, strict=True)]
         rows = np.concatenate(rows, axis=1)  # (the product of the sizes, d)
@@ -73,8 +78,10 @@ class Entries:
     def ask(self, indices):
         """Call the function, and check what it returns."""
         values = self.f(indices.copy())
+        refuse_masked(values)
         if isinstance(values, torch.Tensor):
             values = values.detach().cpu()
+            values = values.double() if values.is_floating_point() else values  # bfloat16 too
         values = np.asarray(values)
         if values.shape != (len(indices),):
             raise ValueError(
@@ -83,11 +90,20 @@ class Entries:
             )
         if values.dtype.kind not in "fiub":
             raise ValueError(f"the function must return real numbers, not {values.dtype}")
-        wrong = np.flatnonzero(~np.isfinite(values))
+        wrong = np.flatnonzero(~(np.abs(values.astype(np.float64)) <= LARGEST))
         if wrong.size:
             index = tuple(indices[wrong[0]].tolist())
-            raise ValueError(f"the function returned {values[wrong[0]]} at the index {index}")
+            raise ValueError(
+                f"the function returned {values[wrong[0]]} at the index {index}, not a number "
+                f"within ±{LARGEST:.0e}"
+            )
         return values.astype(np.float64)
+
+
+def check_count(count):
+    """ValueError for more entries than can be asked for at once."""
+    if count > MOST:
+        raise ValueError(f"a cross of {count:,} entries is too large: the limit is {MOST:,}")
 
 
 def all_indices(n):

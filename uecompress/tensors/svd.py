@@ -4,12 +4,12 @@ Matrices are NumPy arrays or torch tensors, float32 or float64; what goes in com
 """
 
 import math
-import numbers
 
 import numpy as np
 import torch
 
-from uecompress.tensors.arrays import check_tensor
+from uecompress import checks
+from uecompress.tensors.arrays import check_tensor, refuse_masked, scaled, unscaled
 
 
 def truncated_svd(a, *, rank=None, eps=None):
@@ -27,19 +27,23 @@ def truncated_svd(a, *, rank=None, eps=None):
         ``u`` (m, r), ``s`` (r,) in descending order, ``vh`` (r, n).
 
     Raises:
-        TypeError: neither a NumPy array nor a torch tensor.
-        ValueError: not a finite, non-empty matrix; a rank that is out of range; not exactly one of
-            ``rank`` and ``eps``.
+        TypeError: neither a NumPy array nor a dense torch tensor, or a masked array; a rank or
+            ``eps`` that is no number.
+        ValueError: not a finite, non-empty matrix; a rank or ``eps`` out of range; not exactly one
+            of the two; a largest singular value that the type of ``a`` cannot hold.
     """
     xp = check_matrix(a)
     if (rank is None) == (eps is None):
         raise ValueError("give either rank or eps")
     if rank is not None:
-        check_rank(rank, min(a.shape))
+        rank = check_rank(rank, min(a.shape))
+    else:
+        eps = check_eps(eps)
+    a, exponent = scaled(a)
     u, s, vh = xp.linalg.svd(a, full_matrices=False)
     if rank is None:
         rank = rank_for_error(s, eps)
-    return u[:, :rank], s[:rank], vh[:rank]
+    return u[:, :rank], unscaled(s[:rank], exponent, "the largest singular value"), vh[:rank]
 
 
 def truncation_error(s, rank):
@@ -48,10 +52,14 @@ def truncation_error(s, rank):
     Args:
         s: all singular values, in descending order.
         rank: how many are kept, 0 to len(s).
+
+    Raises:
+        TypeError: singular values or a rank that are no numbers.
+        ValueError: singular values that are not finite, of one dimension and descending to no
+            less than 0; a rank out of range.
     """
-    if not 0 <= rank <= len(s):
-        raise ValueError(f"rank must be in 0..{len(s)}, not {rank}")
-    tail = torch.as_tensor(s).double()[rank:]
+    s = _spectrum(s)
+    tail = s[checks.whole("rank", rank, 0, len(s)) :]
     largest = float(tail[0]) if len(tail) else 0.0  # so that squares neither overflow nor vanish
     return largest * math.hypot(*(tail / largest)) if largest else 0.0
 
@@ -62,12 +70,13 @@ def rank_for_error(s, eps):
     Args:
         s: all singular values, in descending order.
         eps: the relative error in the Frobenius norm, at least 0.
+
+    Raises:
+        TypeError, ValueError: as for :func:`truncation_error`; no singular values.
     """
-    if not 0 <= eps < math.inf:
-        raise ValueError(f"eps must be a finite number of at least 0, not {eps}")
-    s = torch.as_tensor(s).double()
-    if len(s) == 0 or not torch.isfinite(s).all():
-        raise ValueError("the singular values must be finite numbers, at least one of them")
+    eps, s = check_eps(eps), _spectrum(s)
+    if len(s) == 0:
+        raise ValueError("the singular values must be at least one")
     s = s / s[0].clamp(min=torch.finfo(s.dtype).tiny)  # so that squares cannot underflow
     tails = s.square().flip(0).cumsum(0).flip(0).sqrt()  # tails[r] is the error of rank r
     return max(1, int((tails > eps * tails[0]).sum()))
@@ -84,24 +93,22 @@ def randomized_svd(a, rank, *, oversampling=10, iterations=4, seed=0):
         a: a matrix (m, n).
         rank: the number of singular values to keep, 1 to min(m, n).
         oversampling: extra random vectors, at least 0.
-        iterations: power iterations, at least 0.
+        iterations: power iterations, 0 to 1,000.
         seed: of the random vectors; the same for NumPy and torch.
 
     Returns:
         ``u`` (m, rank), ``s`` (rank,), ``vh`` (rank, n).
 
     Raises:
-        TypeError, ValueError: as for :func:`truncated_svd`.
-        ValueError: ``oversampling`` or ``iterations`` below 0.
+        TypeError, ValueError: as for :func:`truncated_svd`, for all options.
     """
     xp = check_matrix(a)
-    check_rank(rank, min(a.shape))
-    if oversampling < 0 or iterations < 0:
-        raise ValueError(
-            f"oversampling and iterations must be at least 0, not {oversampling} and {iterations}"
-        )
+    rank = check_rank(rank, min(a.shape))
+    oversampling = checks.whole("oversampling", oversampling, 0)
+    iterations = checks.whole("iterations", iterations, 0, 1000)
+    a, exponent = scaled(a)
     width = min(rank + oversampling, *a.shape)
-    noise = np.random.default_rng(seed).standard_normal((a.shape[1], width))
+    noise = np.random.default_rng(checks.seed(seed)).standard_normal((a.shape[1], width))
     if xp is torch:
         noise = torch.as_tensor(noise, dtype=a.dtype, device=a.device)
     else:
@@ -111,7 +118,8 @@ def randomized_svd(a, rank, *, oversampling=10, iterations=4, seed=0):
         q = xp.linalg.qr(a.T @ q)[0]
         q = xp.linalg.qr(a @ q)[0]
     u, s, vh = xp.linalg.svd(q.T @ a, full_matrices=False)
-    return (q @ u)[:, :rank], s[:rank], vh[:rank]
+    s = unscaled(s[:rank], exponent, "the largest singular value")
+    return (q @ u)[:, :rank], s, vh[:rank]
 
 
 def check_matrix(a):
@@ -122,8 +130,25 @@ def check_matrix(a):
     return xp
 
 
-def check_rank(rank, maximum):
-    """Raise ValueError unless ``rank`` is a whole number in 1..maximum."""
-    whole = isinstance(rank, numbers.Integral) and not isinstance(rank, bool)
-    if not whole or not 1 <= rank <= maximum:
-        raise ValueError(f"rank must be a whole number in 1..{maximum}, not {rank!r}")
+def check_rank(rank, maximum=None):
+    """``rank`` as an int, if it is a whole number of at least 1 and at most ``maximum``."""
+    return checks.whole("rank", rank, 1, maximum)
+
+
+def check_eps(eps):
+    """A relative error as a float, if it is at least 0 and finite."""
+    return checks.within("eps", eps, 0, math.inf, open_high=True)
+
+
+def _spectrum(s):
+    """Singular values as a float64 tensor (n,), if that is what they can be."""
+    refuse_masked(s)
+    s = torch.as_tensor(s).detach()
+    if s.is_complex() or s.dtype == torch.bool:
+        raise TypeError(f"the singular values must be real numbers, not {s.dtype}")
+    s = s.double()
+    if s.ndim != 1 or not torch.isfinite(s).all():
+        raise ValueError(f"the singular values must be finite numbers (n,), not {s}")
+    if (s < 0).any() or (s.diff() > 0).any():
+        raise ValueError(f"the singular values must descend to no less than 0, not {s}")
+    return s

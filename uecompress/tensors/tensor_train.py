@@ -5,11 +5,24 @@ A(i₁, …, i_d) = G₁[i₁] G₂[i₂] ⋯ G_d[i_d], with Gₖ[iₖ] of shape
 """
 
 import math
-import numbers
 
 import numpy as np
+import torch
 
-from uecompress.tensors.arrays import check_tensor, library, like, same_kind
+from uecompress import checks
+from uecompress.tensors.arrays import (
+    check_tensor,
+    contract,
+    excess,
+    finite,
+    library,
+    like,
+    refuse_masked,
+    same_kind,
+    scaled,
+    times_power_of_two,
+    unscaled,
+)
 from uecompress.tensors.rounding import round_cores
 
 
@@ -25,7 +38,7 @@ class TensorTrain:
         cores: as above; float32 or float64, all of the same kind. They are not copied.
 
     Raises:
-        TypeError: cores that are neither NumPy arrays nor torch tensors.
+        TypeError: cores that are neither NumPy arrays nor dense torch tensors, or masked arrays.
         ValueError: no cores; a core that is not a finite, non-empty real tensor of three
             dimensions; ranks that do not fit; different kinds or types.
     """
@@ -47,12 +60,18 @@ class TensorTrain:
         return f"TensorTrain(shape={self.shape}, ranks={self.ranks})"
 
     def full(self):
-        """The whole tensor, of shape ``shape``: n₁⋯n_d numbers."""
+        """The whole tensor, of shape ``shape``: n₁⋯n_d numbers.
+
+        Raises:
+            ValueError: an entry, or a product on the way to it, overflows. (One too small for the
+                type is 0.)
+        """
         rows = self.cores[0]  # (n₁⋯nₖ, rₖ), here k = 1
-        for core in self.cores[1:]:
-            r = len(core)
-            rows = rows.reshape(-1, r) @ core.reshape(r, -1)  # (n₁⋯nₖ, nₖ₊₁rₖ₊₁)
-        return rows.reshape(self.shape)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for core in self.cores[1:]:
+                r = len(core)
+                rows = rows.reshape(-1, r) @ core.reshape(r, -1)  # (n₁⋯nₖ, nₖ₊₁rₖ₊₁)
+        return finite(rows.reshape(self.shape), "a product of the cores")
 
     def at(self, indices):
         """Many entries at once, without building the tensor.
@@ -65,9 +84,12 @@ class TensorTrain:
             The n entries, (n,). Takes n·rₖ₋₁·rₖ numbers of memory.
 
         Raises:
-            ValueError: indices that are not an (n, d) array of whole numbers.
+            TypeError: a masked array.
+            ValueError: indices that are not an (n, d) array of whole numbers; otherwise as for
+                :meth:`full`.
             IndexError: an index out of range.
         """
+        refuse_masked(indices)
         indices, sizes = np.asarray(indices), np.array(self.shape)
         if indices.dtype.kind not in "iu" or indices.ndim != 2 or indices.shape[1] != len(sizes):
             raise ValueError(f"indices must be whole numbers of shape (n, {len(sizes)}), "
@@ -78,9 +100,10 @@ class TensorTrain:
         indices = indices.astype(np.int64)  # torch would take uint8 for a mask
         xp = library(self.cores[0])
         rows = self.cores[0][0, indices[:, 0]]  # (n, r₁)
-        for core, i in zip(self.cores[1:], indices.T[1:], strict=True):
-            rows = xp.einsum("na,anb->nb", rows, core[:, i])  # G₁[i₁]⋯Gₖ[iₖ]
-        return rows[:, 0]
+        with np.errstate(over="ignore", invalid="ignore"):
+            for core, i in zip(self.cores[1:], indices.T[1:], strict=True):
+                rows = xp.einsum("na,anb->nb", rows, core[:, i])  # G₁[i₁]⋯Gₖ[iₖ]
+        return finite(rows[:, 0], "a product of the cores")
 
     def __getitem__(self, index):
         index = index if isinstance(index, tuple) else (index,)
@@ -99,7 +122,9 @@ class TensorTrain:
             A new :class:`TensorTrain`. No gradient flows through it.
 
         Raises:
-            ValueError: eps below 0 or NaN; max_rank below 1.
+            TypeError: eps or max_rank that is no number.
+            ValueError: eps below 0 or not finite; max_rank below 1; a norm that the type cannot
+                hold.
         """
         return TensorTrain(round_cores(self.cores, eps, max_rank))
 
@@ -119,19 +144,33 @@ class TensorTrain:
         return TensorTrain(cores)
 
     def __mul__(self, other):
-        """The elementwise product with a train, where ranks multiply, or with a number."""
+        """The elementwise product with a train, where ranks multiply, or with a number.
+
+        The number may be one of NumPy or a tensor of no dimensions, through which gradients flow;
+        the type of the cores stays.
+
+        Raises:
+            TypeError: neither a train nor a real number.
+            ValueError: trains of different shapes or types; a core that the type cannot hold.
+        """
         if isinstance(other, TensorTrain):
             self._check(other)
             cores = []
             for g, h in zip(self.cores, other.cores, strict=True):  # G[i] ⊗ H[i] (section 4.2)
-                core = library(g).einsum("anb,cnd->acnbd", g, h)
+                core = contract("anb,cnd->acnbd", g, h, "a core of the product")
                 cores.append(core.reshape(len(g) * len(h), g.shape[1], g.shape[2] * h.shape[2]))
             return TensorTrain(cores)
-        if isinstance(other, numbers.Real):
-            other = float(other)  # np.float64 would make float32 cores float64
-        elif getattr(other, "shape", None) != ():  # nor a 0-dimensional tensor, such as a norm
-            return NotImplemented
-        return TensorTrain([self.cores[0] * other, *self.cores[1:]])
+        number = checks.real("the factor of a train", other)
+        size = excess(abs(number), self.cores[0].dtype)
+        if isinstance(other, torch.Tensor) and isinstance(self.cores[0], torch.Tensor):
+            number = other.to(self.cores[0].device)  # such as a norm, that gradients flow through
+        else:
+            number = float(number)  # np.float64 would make float32 cores float64
+        core, exponent = scaled(self.cores[0])
+        core = core * times_power_of_two(number, -size)
+        return TensorTrain(
+            [unscaled(core, exponent + size, "a core of the product"), *self.cores[1:]]
+        )
 
     __rmul__ = __mul__
 
@@ -145,27 +184,38 @@ class TensorTrain:
         """The sum of the products of all entries of two trains, in O(d n r³).
 
         Raises:
-            ValueError: trains of different shapes or types.
+            TypeError: no train.
+            ValueError: trains of different shapes or types; a sum that the type cannot hold.
         """
         self._check(other)
         product = like(np.ones((1, 1)), self.cores[0])  # (r of other, r of self)
+        exponent = 0  # the product stands for itself times 2^exponent
         for g, h in zip(self.cores, other.cores, strict=True):
-            product = (product @ g.reshape(len(g), -1)).reshape(-1, g.shape[2])  # (r'n, rₖ)
-            product = h.reshape(-1, h.shape[2]).T @ product  # (r'ₖ, rₖ)
-        return product[0, 0]
+            (g, up), (h, down) = scaled(g), scaled(h)
+            product, first = scaled(product @ g.reshape(len(g), -1))  # (r', nrₖ)
+            product = h.reshape(-1, h.shape[2]).T @ product.reshape(-1, g.shape[2])  # (r'ₖ, rₖ)
+            product, second = scaled(product)
+            exponent += up + down + first + second
+        return unscaled(product, exponent, "the sum of products")[0, 0]
 
     def norm(self):
         """The Frobenius norm, by QR from left to right.
 
         Also the norm of a difference of nearly equal trains is right to machine precision; the
         root of ``dot`` would know only half of the digits.
+
+        Raises:
+            ValueError: a norm that the type cannot hold.
         """
         qr = library(self.cores[0]).linalg.qr
         triangle = like(np.ones((1, 1)), self.cores[0])
+        exponent = 0  # the triangle stands for itself times 2^exponent
         for core in self.cores:
+            core, own = scaled(core)
             rows = triangle @ core.reshape(len(core), -1)  # (r, nₖrₖ)
-            triangle = qr(rows.reshape(-1, core.shape[2]))[1]  # (≤ rₖ, rₖ)
-        return abs(triangle[0, 0])
+            triangle, left = scaled(qr(rows.reshape(-1, core.shape[2]))[1])  # (≤ rₖ, rₖ)
+            exponent += own + left
+        return abs(unscaled(triangle, exponent, "the norm of the tensor")[0, 0])
 
     def _check(self, other):
         if not isinstance(other, TensorTrain):

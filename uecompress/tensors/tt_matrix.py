@@ -12,7 +12,14 @@ import math
 import numpy as np
 import torch
 
-from uecompress.tensors.arrays import check_tensor, library, same_kind
+from uecompress.tensors.arrays import (
+    check_sizes,
+    check_tensor,
+    contract,
+    finite,
+    library,
+    same_kind,
+)
 from uecompress.tensors.tensor_train import TensorTrain, check_cores
 from uecompress.tensors.tt_svd import tt_svd
 
@@ -31,7 +38,7 @@ class TTMatrix:
         cores: as above; float32 or float64, all of the same kind. They are not copied.
 
     Raises:
-        TypeError: cores that are neither NumPy arrays nor torch tensors.
+        TypeError: cores that are neither NumPy arrays nor dense torch tensors, or masked arrays.
         ValueError: as for :class:`TensorTrain`, with cores of four dimensions.
     """
 
@@ -51,13 +58,18 @@ class TTMatrix:
         return f"TTMatrix({self.row_shape} by {self.column_shape}, ranks={self.ranks})"
 
     def full(self):
-        """The matrix (M, N)."""
+        """The matrix (M, N).
+
+        Raises:
+            ValueError: an entry, or a product on the way to it, overflows.
+        """
         block = self.cores[0][0]  # (m₁⋯mₖ, n₁⋯nₖ, rₖ), here k = 1
-        for core in self.cores[1:]:
-            block = library(core).einsum("ija,aklb->ikjlb", block, core)
-            i, k, j, l, b = block.shape
-            block = block.reshape(i * k, j * l, b)  # (m₁⋯mₖ₊₁, n₁⋯nₖ₊₁, rₖ₊₁)
-        return block[:, :, 0]
+        with np.errstate(over="ignore", invalid="ignore"):
+            for core in self.cores[1:]:
+                block = library(core).einsum("ija,aklb->ikjlb", block, core)
+                i, k, j, l, b = block.shape
+                block = block.reshape(i * k, j * l, b)  # (m₁⋯mₖ₊₁, n₁⋯nₖ₊₁, rₖ₊₁)
+        return finite(block[:, :, 0], "a product of the cores")
 
     def __matmul__(self, x):
         """The product with a train, of ranks multiplied, or with dense vectors.
@@ -70,8 +82,9 @@ class TTMatrix:
             contracted, as by ``x @ self.full().T``.
 
         Raises:
-            TypeError: neither a train nor a NumPy array nor a torch tensor.
-            ValueError: shapes or types that do not fit.
+            TypeError: neither a train nor a NumPy array nor a dense torch tensor.
+            ValueError: shapes or types that do not fit; a core of the product that the type cannot
+                hold.
         """
         if not isinstance(x, TensorTrain):
             return self._times_vectors(x)
@@ -80,7 +93,7 @@ class TTMatrix:
             raise ValueError(f"expected a train of shape {self.column_shape}, not {x.shape}")
         cores = []
         for g, h in zip(self.cores, x.cores, strict=True):
-            core = library(g).einsum("aijb,cjd->acibd", g, h)  # Σⱼ G[i, j] ⊗ H[j]
+            core = contract("aijb,cjd->acibd", g, h, "a core of the product")  # Σⱼ G[i, j] ⊗ H[j]
             cores.append(core.reshape(len(g) * len(h), g.shape[1], g.shape[3] * h.shape[2]))
         return TensorTrain(cores)
 
@@ -123,12 +136,13 @@ def tt_matrix(a, row_shape, column_shape, eps=0.0, max_rank=None):
         max_rank: the largest rank allowed, as for :func:`tt_svd`.
 
     Raises:
-        TypeError: neither a NumPy array nor a torch tensor.
+        TypeError: neither a NumPy array nor a dense torch tensor; shapes that are no numbers.
         ValueError: shapes of different lengths or that do not fit the matrix; otherwise as for
             :func:`tt_svd`.
     """
     check_tensor(a, "matrix")
-    row_shape, column_shape, d = tuple(row_shape), tuple(column_shape), len(row_shape)
+    row_shape = check_sizes("row_shape", row_shape)
+    column_shape, d = check_sizes("column_shape", column_shape), len(row_shape)
     if d == 0 or d != len(column_shape):
         raise ValueError(
             f"row and column shapes must be of one length: {row_shape}, {column_shape}"

@@ -2,7 +2,7 @@
 
 import torch
 
-from uecompress.tensors.arrays import check_tensor, like, to_torch
+from uecompress.tensors.arrays import check_tensor, like, scaled, to_torch, unscaled
 from uecompress.tensors.rounding import check_truncation, kept_rank, tolerance
 from uecompress.tensors.tensor_train import TensorTrain
 
@@ -26,28 +26,28 @@ def tt_svd(a, eps=0.0, max_rank=None):
         core but the last, unfolded to (rₖ₋₁nₖ, rₖ). No gradient flows through it.
 
     Raises:
-        TypeError: neither a NumPy array nor a torch tensor.
-        ValueError: complex, integer, empty, NaN or infinite input; eps below 0 or NaN;
-            max_rank below 1.
+        TypeError: neither a NumPy array nor a dense torch tensor, or a masked array; eps or
+            max_rank that is no number.
+        ValueError: complex, integer, empty, NaN or infinite input; eps below 0 or not finite;
+            max_rank below 1; a last core, which carries the norm, that the type cannot hold.
     """
     check_tensor(a)
-    check_truncation(eps, max_rank)
-    rest = to_torch(a)
+    eps, max_rank = check_truncation(eps, max_rank)
+    rest, exponent = scaled(to_torch(a))
     norm = float(torch.linalg.norm(rest))
-    if norm == 0 and rest.any():
-        raise ValueError(f"the norm of the tensor underflows {a.dtype}: scale the tensor up first")
     delta = tolerance(eps, norm, a.ndim, rest.dtype)
     cores, rank = [], 1
     for n in a.shape[:-1]:
         rest = rest.reshape(rank * n, -1)  # (rₖ₋₁nₖ, nₖ₊₁⋯n_d), the last index running fastest
-        u, rest = split(rest, delta, max_rank)  # rest becomes (rₖ, nₖ₊₁⋯n_d)
+        u, rest = _split(rest, delta, max_rank)  # rest becomes (rₖ, nₖ₊₁⋯n_d)
         cores.append(u.reshape(rank, n, -1))
         rank = len(rest)
+    rest = unscaled(rest, exponent, "the norm of the tensor")
     cores.append(rest.reshape(rank, a.shape[-1], 1).clone())
     return TensorTrain([like(core, a) for core in cores])
 
 
-def split(matrix, delta, max_rank):
+def _split(matrix, delta, max_rank):
     """The truncated SVD as ``u`` (m, r), with orthonormal columns, and ``rest`` (r, n).
 
     Only the singular vectors of the short side are computed; the other factor is a product

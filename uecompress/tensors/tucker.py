@@ -6,10 +6,22 @@ A = C ×₁ U₁ ×₂ U₂ ⋯ ×_d U_d, with Uₖ (nₖ, rₖ) of orthonormal 
 import math
 import warnings
 
+import numpy as np
 from tensorly.decomposition import tucker as tensorly_tucker
 
-from uecompress.tensors.arrays import check_tensor, like, to_torch
-from uecompress.tensors.cp import tensorly_backend
+from uecompress import checks
+from uecompress.tensors.arrays import (
+    check_kind,
+    check_sizes,
+    check_tensor,
+    fitting,
+    library,
+    like,
+    scaled,
+    to_torch,
+    unscaled,
+)
+from uecompress.tensors.cp import MOST, tensorly_backend
 from uecompress.tensors.svd import check_rank, truncated_svd
 from uecompress.tensors.unfolding import fold_mode, unfold_mode
 
@@ -24,7 +36,19 @@ def mode_product(a, matrix, mode):
 
     Returns:
         The tensor with m in place of n_mode.
+
+    Raises:
+        TypeError: what is neither a NumPy array nor a dense torch tensor, or a masked array.
+        ValueError: a mode out of range; a matrix of another shape or type.
     """
+    library(a)
+    mode = checks.whole("mode", mode, 0, a.ndim - 1)
+    check_kind(a, matrix, "the tensor and the matrix")
+    if matrix.ndim != 2 or matrix.shape[1] != a.shape[mode]:
+        raise ValueError(
+            f"expected a matrix (m, {a.shape[mode]}) for mode {mode} of shape {tuple(a.shape)}, "
+            f"not {tuple(matrix.shape)}"
+        )
     shape = (*a.shape[:mode], len(matrix), *a.shape[mode + 1 :])
     return fold_mode(matrix @ unfold_mode(a, mode), mode, shape)
 
@@ -44,16 +68,19 @@ def hosvd(a, ranks):
         The core (r₁, …, r_d) and a list of the d factors (nₖ, rₖ), of the kind of ``a``.
 
     Raises:
-        TypeError: neither a NumPy array nor a torch tensor.
-        ValueError: not a finite real tensor; not d ranks, or one out of range.
+        TypeError: neither a NumPy array nor a dense torch tensor, or a masked array; ranks that
+            are no numbers.
+        ValueError: not a finite real tensor; not d ranks, or one out of range; a core that the
+            type of ``a`` cannot hold.
     """
     check_tensor(a)
     ranks = _checked_ranks(a.shape, ranks)
+    a, exponent = scaled(a)
     factors = [truncated_svd(unfold_mode(a, k), rank=r)[0] for k, r in enumerate(ranks)]
     core = a
     for k, factor in enumerate(factors):
         core = mode_product(core, factor.T, k)
-    return core, factors
+    return unscaled(core, exponent, "the core"), factors
 
 
 def tucker(a, ranks, *, iterations=100, tol=1e-8):
@@ -66,40 +93,51 @@ def tucker(a, ranks, *, iterations=100, tol=1e-8):
         a: a NumPy array or torch tensor (n₁, …, n_d) of float32 or float64; the iteration runs in
             float64 on the CPU.
         ranks: (r₁, …, r_d), each 1 to min(nₖ, product of the others).
-        iterations: at most so many sweeps over all factors.
-        tol: stop when a sweep changes the relative error by less.
+        iterations: at most so many sweeps over all factors, 1 to 10⁶.
+        tol: stop when a sweep changes the relative error by less; at least 0.
 
     Returns:
         The core (r₁, …, r_d) and a list of the d factors (nₖ, rₖ), of the kind of ``a``.
 
     Raises:
-        TypeError, ValueError: as for :func:`hosvd`.
+        TypeError, ValueError: as for :func:`hosvd`; an option that is no number, or out of range.
     """
     check_tensor(a)
     ranks = _checked_ranks(a.shape, ranks)
+    iterations = checks.whole("iterations", iterations, 1, MOST)
+    tol = checks.within("tol", tol, 0, math.inf, open_high=True)
     values = to_torch(a).detach().cpu().double().numpy()
     scale = abs(values).max()  # so that squares neither overflow nor vanish
-    if scale == 0:
+    if scale == 0 or a.ndim == 1:
         return hosvd(a, ranks)
     with tensorly_backend("numpy"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Trying to compute SVD with n_eigenvecs")  # harmless
         core, factors = tensorly_tucker(
             values / scale, ranks, n_iter_max=iterations, tol=tol, random_state=0
         )
-    return like(scale * core, a), [like(factor, a) for factor in factors]
+    with np.errstate(over="ignore"):
+        core = scale * core
+    return fitting(core, a, "the core"), [like(factor, a) for factor in factors]
 
 
 def tucker_full(core, factors):
-    """The tensor (n₁, …, n_d) of a Tucker decomposition: core (r₁, …, r_d), factors (nₖ, rₖ)."""
+    """The tensor (n₁, …, n_d) of a Tucker decomposition: core (r₁, …, r_d), factors (nₖ, rₖ).
+
+    Raises:
+        TypeError, ValueError: not d factors, or as for :func:`mode_product`.
+    """
+    library(core)
+    factors = list(factors)
+    if len(factors) != core.ndim:
+        raise ValueError(f"a core of {core.ndim} dimensions has as many factors: {len(factors)}")
     for k, factor in enumerate(factors):
         core = mode_product(core, factor, k)
     return core
 
 
 def _checked_ranks(shape, ranks):
-    ranks = tuple(ranks)
+    ranks = check_sizes("ranks", ranks)
     if len(ranks) != len(shape):
         raise ValueError(f"expected {len(shape)} ranks, one for each dimension, not {ranks}")
-    for n, rank in zip(shape, ranks, strict=True):
-        check_rank(rank, min(n, math.prod(shape) // n))
-    return ranks
+    limits = (min(n, math.prod(shape) // n) for n in shape)
+    return tuple(check_rank(r, most) for r, most in zip(ranks, limits, strict=True))

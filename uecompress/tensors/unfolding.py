@@ -8,7 +8,8 @@ import math
 
 import torch
 
-from uecompress.tensors.arrays import library
+from uecompress import checks
+from uecompress.tensors.arrays import check_sizes, library
 
 
 def unfold(a, k):
@@ -26,11 +27,11 @@ def unfold(a, k):
         The matrix (n₁⋯nₖ, nₖ₊₁⋯n_d).
 
     Raises:
-        ValueError: k out of range.
+        TypeError: neither a NumPy array nor a dense torch tensor; k that is no number.
+        ValueError: fewer than two dimensions; k out of range.
     """
     library(a)
-    if k not in range(1, a.ndim):
-        raise ValueError(f"k must be in 1..{a.ndim - 1} for {a.ndim} dimensions, not {k}")
+    k = _checked_k(k, a.ndim)
     rows, columns = math.prod(a.shape[:k]), math.prod(a.shape[k:])
     return _reverse(_reverse(a).reshape(columns, rows))
 
@@ -39,12 +40,12 @@ def fold(matrix, k, shape):
     """The tensor of that shape whose unfolding Aₖ is the matrix: the inverse of :func:`unfold`.
 
     Raises:
+        TypeError: neither a NumPy array nor a dense torch tensor; no numbers.
         ValueError: k out of range, or a matrix that is not an unfolding of that shape.
     """
     library(matrix)
-    shape = tuple(shape)
-    if k not in range(1, len(shape)):
-        raise ValueError(f"k must be in 1..{len(shape) - 1} for {len(shape)} dimensions, not {k}")
+    shape = check_sizes("shape", shape, 0)
+    k = _checked_k(k, len(shape))
     _check_shape(matrix, (math.prod(shape[:k]), math.prod(shape[k:])))
     return _reverse(_reverse(matrix).reshape(shape[::-1]))
 
@@ -64,11 +65,11 @@ def unfold_mode(a, mode):
         The matrix (n_mode, product of the others).
 
     Raises:
+        TypeError: neither a NumPy array nor a dense torch tensor; a mode that is no number.
         ValueError: a mode out of range.
     """
     xp = library(a)
-    if mode not in range(a.ndim):
-        raise ValueError(f"mode must be in 0..{a.ndim - 1} for {a.ndim} dimensions, not {mode}")
+    mode = checks.whole("mode", mode, 0, a.ndim - 1)
     others = math.prod(a.shape) // a.shape[mode] if a.shape[mode] else 0
     return xp.moveaxis(a, mode, 0).reshape(a.shape[mode], others)
 
@@ -77,12 +78,12 @@ def fold_mode(matrix, mode, shape):
     """The tensor of that shape whose mode unfolding is the matrix: inverse of :func:`unfold_mode`.
 
     Raises:
+        TypeError: neither a NumPy array nor a dense torch tensor; no numbers.
         ValueError: a mode out of range, or a matrix that is not an unfolding of that shape.
     """
     xp = library(matrix)
-    shape = tuple(shape)
-    if mode not in range(len(shape)):
-        raise ValueError(f"mode must be in 0..{len(shape) - 1} for that shape, not {mode}")
+    shape = check_sizes("shape", shape, 0)
+    mode = checks.whole("mode", mode, 0, len(shape) - 1)
     others = shape[:mode] + shape[mode + 1 :]
     _check_shape(matrix, (shape[mode], math.prod(others)))
     return xp.moveaxis(matrix.reshape(shape[mode], *others), 0, mode)
@@ -91,6 +92,12 @@ def fold_mode(matrix, mode, shape):
 def _reverse(a):
     """The indices in reverse order; it turns one storage order into the other."""
     return a.permute(*range(a.ndim)[::-1]) if isinstance(a, torch.Tensor) else a.T
+
+
+def _checked_k(k, d):
+    if d < 2:
+        raise ValueError(f"an unfolding needs at least two dimensions, not {d}")
+    return checks.whole("k", k, 1, d - 1)
 
 
 def _check_shape(matrix, expected):
