@@ -11,8 +11,6 @@ PENDING = {
     "01_the_question",
     "02_svd",
     "03_tensors",
-    "04_tensor_train",
-    "05_beyond_the_svd",
     "06_uncertainty",
     "07_ensembles",
     "08_bytes",
