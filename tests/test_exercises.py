@@ -33,6 +33,17 @@ def test_an_unknown_exercise_is_named(label):
 
 def test_nobody_has_answered_yet(says):
     assert says(Number(3), ...) == says(Number(3), None) == "… waiting for your answer"
+    stub = "… waiting for your answer: the function returns nothing yet"
+    assert says(KEEP, lambda scores, limit: ...) == says(KEEP, lambda *_: None) == stub
+
+
+def test_what_is_expected_is_computed_when_there_is_an_answer(says):
+    def costly():
+        raise AssertionError("it was computed")
+
+    assert says(costly, ...) == "… waiting for your answer"
+    with pytest.raises(AssertionError, match="it was computed"):
+        says(costly, 3)
 
 
 @pytest.mark.parametrize(
@@ -109,8 +120,8 @@ KEEP = Function(
             "index (1,)",
         ),
         (
-            lambda scores, limit: None,
-            "✗ for scores [1.0, 2.0, 3.0] and limit 2.0 it returns nothing",
+            lambda scores, limit: scores > limit if limit else None,
+            "✗ for scores [0.5, -4.0] and limit 0.0 it returns nothing",
         ),
         (
             lambda scores: scores,

@@ -20,6 +20,8 @@ def test_a_spread_is_the_mean_and_the_range_of_the_runs(axis):
 
 
 def test_a_guess_is_a_line_where_the_reader_put_it(axis):
+    plotting.guess(axis, y=...)
+    assert not axis.lines  # nobody has guessed yet
     plotting.guess(axis, y=np.float64(0.25))
     assert axis.lines[0].get_ydata() == [0.25, 0.25]
     with pytest.raises(ValueError, match="either x or y"):

@@ -17,7 +17,7 @@ from execute import CELL_METADATA, CHECK, complaints, only_claims
 
 IGNORED = {"nbval-ignore-output", "nbval-skip"}
 TAGS = IGNORED | {"hide-cell", "hide-input"}
-EXERCISE = re.compile(r"^:::\{exercise\}.*\n:label: (\S+)", re.MULTILINE)
+EXERCISE = re.compile(r"^:{3,}\{exercise\}.*\n:label: (\S+)", re.MULTILINE)
 KINDS = ("Pencil", "Write it", "Experiment")
 EFFORT = re.compile(
     rf"^\*\*({'|'.join(KINDS)})\*\* · \*\*Difficulty:\*\* [1-5] of 5 · \*\*Minutes:\*\* \d+",

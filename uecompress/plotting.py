@@ -117,6 +117,8 @@ def against_bytes(rows, quantities=("error", "nll", "auroc")):
 def guess(axis, *, x=None, y=None):
     """Draw the reader's guess, a dashed line at ``x`` or at ``y``, beside the truth.
 
+    Nothing is drawn while the guess is ``...``.
+
     Raises:
         TypeError: it is no number.
         ValueError: neither ``x`` nor ``y`` is given, or both.
@@ -124,7 +126,8 @@ def guess(axis, *, x=None, y=None):
     if (x is None) == (y is None):
         raise ValueError("give either x or y")
     draw, at = (axis.axvline, x) if y is None else (axis.axhline, y)
-    draw(checks.real("the guess", at), color=GUESS, linestyle="--", label="your guess")
+    if at is not ...:
+        draw(checks.real("the guess", at), color=GUESS, linestyle="--", label="your guess")
 
 
 def _real(name, values):

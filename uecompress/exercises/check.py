@@ -11,19 +11,20 @@ def check(label, answer, **page):
 
     Args:
         label: of the exercise, ``"ex-svd-rank"``.
-        answer: a number, an array, a string such as ``"9/12"``, or a function; ``...`` or ``None``
-            while nobody has answered yet, which is no failure.
+        answer: a number, an array, a string such as ``"9/12"``, or a function; ``...`` or ``None``,
+            or a function that returns one of these, while nobody has answered yet, which is no
+            failure.
         page: values of the page that the answer depends on.
 
     Raises:
         ValueError: there is no such exercise.
     """
-    expected = find(label)(**page)
+    exercise = find(label)
     if answer is None or answer is ...:
         print("… waiting for your answer")
         return
-    verdict, words = expected.judge(answer)
-    print(f"{'✓' if verdict else '✗'} {words}")
+    verdict, words = exercise(**page).judge(answer)
+    print({True: "✓", False: "✗", None: "…"}[verdict], words)
 
 
 def find(label):

@@ -27,9 +27,11 @@ class Function:
                 raise ValueError(f"the mistake «{explanation}» leads to the right answers")
 
     def judge(self, answer):
-        """Whether the function is right, and one sentence on it."""
+        """Whether the function is right, and one sentence on it; None while it returns nothing."""
         if not callable(answer):
             return False, "give the function itself, without calling it"
+        if self._returns_nothing(answer):
+            return None, "waiting for your answer: the function returns nothing yet"
         failure = self._first_failure(answer)
         if failure is None:
             return True, "correct"
@@ -37,6 +39,14 @@ class Function:
             if self._agree(answer, mistake):
                 return False, explanation
         return False, failure
+
+    def _returns_nothing(self, function):
+        """Whether it is still the stub of the page, as the first input tells."""
+        try:
+            given = function(*copy.deepcopy(self.inputs[0]))
+        except Exception:  # a reader's function may raise anything
+            return False
+        return given is None or given is ...
 
     def _first_failure(self, function):
         """What is wrong with the first input for which it fails; None if there is none."""

@@ -87,8 +87,12 @@ def _distance(given, target):
 
 
 def _digits(array):
-    """A number in four digits, an array in four digits an entry."""
-    return np.array2string(array, formatter={"all": lambda x: f"{x:.4g}"}, separator=", ")
+    """A number in four digits or as a whole one, an array in as many an entry."""
+
+    def digits(x):
+        return f"{x:.4g}" if abs(x) < 1e4 else f"{x:,.0f}"
+
+    return np.array2string(array, formatter={"all": digits}, separator=", ")
 
 
 def _array(value):
