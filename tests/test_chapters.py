@@ -9,7 +9,6 @@ from lint_chapters import LINTS
 # Chapters that do not have the new form yet, and the lints that they wait for.
 PENDING = {
     "01_the_question",
-    "03_tensors",
     "04_tensor_train",
     "05_beyond_the_svd",
     "06_uncertainty",
