@@ -171,6 +171,9 @@ def test_the_lectures_table_by_its_own_convention():
         assert rates == (pytest.approx(pruning, abs=0.05), pytest.approx(fast, rel=2e-3))
     with pytest.raises(ValueError, match="2 numbers of bits for 3 layers"):
         counted_rates(networks.lenet300(), networks.lenet300(), (8, 8))
+    for wrong in (0, -8, math.nan, math.inf):
+        with pytest.raises(ValueError, match="bits must be positive and finite"):
+            counted_rates(networks.lenet300(), networks.lenet300(), (8, 8, wrong))
 
 
 def test_convolutions_and_their_biases():
@@ -196,7 +199,7 @@ def test_bad_input(posterior, pruned):
     for clusters in (0, 1.5, math.inf, -math.inf, math.nan):
         with pytest.raises(ValueError, match="clusters must be a whole number"):
             cluster_weights(pruned, clusters)
-    with pytest.raises(ValueError, match="no Linear or Conv2d"):
+    with pytest.raises(ValueError, match="no plain Linear or Conv2d"):
         cluster_weights(nn.ReLU())
     with pytest.raises(ValueError, match="no variational layer"):
         bit_precision(pruned, pruned)
@@ -204,8 +207,16 @@ def test_bad_input(posterior, pruned):
         ValueError, match="'linear1' is a variational layer, but the pruned network"
     ):
         bit_precision(posterior, networks.mlp())
-    with pytest.raises(ValueError, match="must be positive"):
-        mantissa_bits(torch.tensor([0.1, 0.0]))
+    for wrong in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="must be positive and finite"):
+            mantissa_bits(torch.tensor([0.1, wrong]))
+    for wrong in (torch.tensor([1]), torch.tensor([True]), 0.1):
+        with pytest.raises(TypeError, match="std must be"):
+            mantissa_bits(wrong)
+    for name in ("exponent", "mantissa"):
+        for wrong in (-3, 1.5, math.nan, math.inf):
+            with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 0"):
+                BitPrecision(**{"exponent": 3, "mantissa": 3, name: wrong})
     with torch.no_grad():
         posterior.linear2.bias_log_sigma2[0] = float("-inf")
     with pytest.raises(ValueError, match="variance of the bias of 'linear2' is not positive"):
@@ -222,7 +233,7 @@ def test_tensors_that_are_not_finite(posterior, pruned, kind, number):
         lambda network: round_to_precision(network, precision),
         lambda network: fixed_point(posterior, network),
     ):
-        with pytest.raises(ValueError, match=f"the {kind} of 'linear3' contains NaN or infinity"):
+        with pytest.raises(ValueError, match=f"layer 'linear3': {kind} contains NaN or infinity"):
             function(pruned)
 
 
@@ -249,13 +260,15 @@ def test_round_to_precision_knows_the_names_of_its_layers(posterior, pruned):
 
 
 @pytest.mark.parametrize("function", [cluster_weights, maximum_compression])
-def test_parametrized_weights_stay_as_they_are(function):
+def test_parametrized_layers_stay_as_they_are(function):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 20), nn.ReLU(), nn.Linear(20, 10))
     nn.utils.parametrizations.weight_norm(model[0])
-    result = function(model, 8)
+    with pytest.warns(UserWarning, match=r"left as they are: '0' is parametrized: networks\.plain"):
+        result = function(model, 8)
     assert torch.equal(result[0].weight, model[0].weight)
-    assert torch.equal(result[0].bias, model[0].bias.half().float())
+    assert torch.equal(result[0].bias, model[0].bias)
+    assert len(function(networks.plain(model), 8)[0].weight.unique()) == 8
     assert len(result[2].weight.unique()) == 8
 
 

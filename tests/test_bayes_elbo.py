@@ -64,10 +64,18 @@ def test_warm_up_goes_by_training_progress(batch, warm_up, weights):
     assert [w.item() for w in found] == pytest.approx(weights, abs=1e-5)
 
 
-def test_bad_settings():
-    for wrong in (0, -5, math.nan):
-        with pytest.raises(ValueError, match="num_examples"):
+def test_bad_settings(batch):
+    for wrong in (0, -5, 1.5, math.nan, math.inf):
+        with pytest.raises(ValueError, match="num_examples must be a whole number of at least 1"):
             bayes.elbo_loss(wrong)
+    with pytest.raises(TypeError, match="num_examples must be a number"):
+        bayes.elbo_loss("3")
+    for wrong in (0.5, (0.5,), "ab c"):
+        with pytest.raises(TypeError, match="warm_up must be None, a pair or a function"):
+            bayes.elbo_loss(10, wrong)
+    for wrong in (math.nan, math.inf, -1.0):
+        with pytest.raises(ValueError, match=r"weight of the KL must be .*, not"):
+            bayes.elbo_loss(10, lambda progress, w=wrong: w)(variational_net(), *batch, 0.5)
     for wrong in ((0.5, 0.2), (-0.1, 1), (0, 1.5)):
         with pytest.raises(ValueError, match="warm_up"):
             bayes.elbo_loss(10, wrong)

@@ -134,11 +134,19 @@ def test_bad_regressions():
         bayes.log_evidence(features, y[:-1], **PRECISIONS)
     with pytest.raises(ValueError, match="expected features"):
         bayes.log_evidence(features[:0], y[:0], **PRECISIONS)
-    with pytest.raises(ValueError, match="finite"):
+    with pytest.raises(ValueError, match="y contains NaN or infinity"):
         bayes.log_evidence(features, y * math.nan, **PRECISIONS)
-    for wrong in (0, -1, math.nan):
-        with pytest.raises(ValueError, match="iterations must be at least 1"):
+    for wrong in (0, -1, 1.5, math.nan):
+        with pytest.raises(ValueError, match="iterations must be a whole number of at least 1"):
             bayes.maximize_evidence(features, y, iterations=wrong)
+    for wrong in (0, -1, math.nan, math.inf):
+        with pytest.raises(ValueError, match="tolerance must be positive and finite"):
+            bayes.maximize_evidence(features, y, tolerance=wrong)
+    for complex_ones in ((features + 0j, y), (features, y + 0j)):
+        with pytest.raises(TypeError, match="features and y must be real"):
+            bayes.linear_posterior(*complex_ones, **PRECISIONS)
+        with pytest.raises(TypeError, match="features and y must be real"):
+            bayes.maximize_evidence(*complex_ones)
     with pytest.raises(ValueError, match="no convergence in 1 iterations"):
         bayes.maximize_evidence(features, y, iterations=1)
 
@@ -183,7 +191,7 @@ def test_description_length_of_known_probabilities():
     y = torch.arange(8) % 4
     uniform = torch.full((1, 8, 4), 0.25).log().double()
     told = bayes.description_length(uniform, y, structure_bytes=3, weight_bytes=10.5)
-    assert told == bayes.DescriptionLength(structure=24, weights=84, data=pytest.approx(16))
+    assert (told.structure, told.weights, told.data) == (24, 84, pytest.approx(16))
     assert told.total == pytest.approx(124)
 
     sure = torch.nn.functional.one_hot(y, 4).double() * 0.98 + 0.005
@@ -201,5 +209,15 @@ def test_bad_sizes():
     for wrong in (-1, math.nan, math.inf):
         with pytest.raises(ValueError, match="weight_bytes"):
             bayes.description_length(uniform, y, structure_bytes=1, weight_bytes=wrong)
+    with pytest.raises(TypeError, match="log_probs must be of floating-point numbers"):
+        bayes.description_length(uniform + 0j, y, structure_bytes=1, weight_bytes=1)
+    for part in ("structure", "weights", "data"):
+        for wrong in (-1, math.nan, math.inf, -math.inf):
+            with pytest.raises(ValueError, match=f"{part} must be "):
+                bayes.DescriptionLength(**dict.fromkeys(("structure", "weights", "data"), 1.0)
+                                        | {part: wrong})  # fmt: skip
+        with pytest.raises(TypeError, match=f"{part} must be a number"):
+            bayes.DescriptionLength(**dict.fromkeys(("structure", "weights", "data"), 1.0)
+                                    | {part: 1j})  # fmt: skip
     with pytest.raises(ValueError):  # noqa: PT011 - whatever the metric says of labels
         bayes.description_length(uniform, y + 4, structure_bytes=1, weight_bytes=1)

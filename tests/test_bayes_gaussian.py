@@ -100,6 +100,24 @@ def test_a_variance_of_0_has_a_gradient_in_every_dtype(dtype):
     assert (variance.grad != 0).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
+def test_tensors_of_other_numbers_are_refused(dtype):
+    mean, covariance = torch.zeros(3), torch.eye(3)
+    arguments = {"mean_q": mean, "covariance_q": covariance, "mean_p": mean}
+    arguments |= {"covariance_p": covariance}
+    for name, value in arguments.items():
+        with pytest.raises(TypeError, match=f"{name} must be of floating-point numbers"):
+            divergences.gaussian_kl(**arguments | {name: value.to(dtype)})
+    ones = torch.ones(3)
+    arguments = {"mean_q": ones, "variance_q": ones, "mean_p": ones, "variance_p": ones}
+    for name, value in arguments.items():
+        with pytest.raises(TypeError, match=f"{name} must be of floating-point numbers"):
+            divergences.diagonal_gaussian_kl(**arguments | {name: value.to(dtype)})
+    for name in ("mean_p", "variance_p"):
+        with pytest.raises(TypeError, match=f"{name} must be a number"):
+            divergences.diagonal_gaussian_kl(**arguments | {name: 1j})
+
+
 def test_bad_shapes_and_values():
     mean, covariance = gaussian(3, 8)
     numbers = torch.ones(3, dtype=torch.float64)

@@ -54,10 +54,10 @@ def test_marginal_moments_are_those_of_draws(cls):
     layer = scatter(cls(3, 4, 2) if cls in CONV else cls(3, 4))
     weight, bias = draws_of_weights(layer, DRAWS)
     variance = weight.var(dim=0)
-    assert (weight.mean(dim=0) - layer.weight_mean()).abs().max() < 0.01
+    assert (weight.mean(dim=0) - layer.dense_weight).abs().max() < 0.01
     torch.testing.assert_close(layer.weight_variance(), variance, rtol=0.05, atol=0)
     if cls in CONV:
-        assert (bias.mean(dim=0) - layer.bias_mean()).abs().max() < 0.01
+        assert (bias.mean(dim=0) - layer.dense_bias).abs().max() < 0.01
         torch.testing.assert_close(layer.bias_variance(), bias.var(dim=0), rtol=0.05, atol=0)
     # Without the product of the two variances, eq. 11 would be wrong by more than the tolerance.
     sigma2, z_variance = layer.weight_log_sigma2.exp(), layer.per_group(layer.scale_variance())
@@ -243,7 +243,7 @@ def test_clip_sigma():
     assert (0.5 * model.conv2.weight_log_sigma2).exp().max().item() == pytest.approx(0.1)
     with pytest.raises(ValueError, match="'relu1' is not a group layer"):
         clip_sigma(0.1, names=["relu1"])(model, 0.5)
-    with pytest.raises(ValueError, match="max_sigma must be positive, not 0"):
+    with pytest.raises(ValueError, match="max_sigma must be positive and finite, not 0"):
         clip_sigma(0)
 
 
@@ -284,7 +284,7 @@ def test_clip_sigma_needs_a_layer_to_clip():
 @pytest.mark.parametrize("cls", CONV)
 def test_without_biases_they_have_no_moments(cls):
     layer = cls(1, 2, 3, bias=False)
-    assert layer.bias_mean() is None
+    assert layer.dense_bias is None
     assert layer.bias_variance() is None
 
 

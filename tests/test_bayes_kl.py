@@ -86,6 +86,11 @@ def test_bad_input():
         with pytest.raises(ValueError, match="tau must be positive"):
             bayes.multi_spike_kl(row, row, tau=wrong)
     for kl in (bayes.log_normal_gamma_kl, bayes.log_normal_inverse_gamma_kl):
+        for wrong in (row[0], row[None], row[:1]):
+            with pytest.raises(ValueError, match=r"expected one shape, got .*'log_sigma2'"):
+                kl(row, wrong, 0.5, 1.0)
+            with pytest.raises(ValueError, match=r"expected one shape, got .*'log_sigma2'"):
+                kl(wrong, row, 0.5, 1.0)
         for wrong in (0.0, -0.5, math.nan, math.inf):
             with pytest.raises(ValueError, match="shape must be positive"):
                 kl(row, row, wrong, 1.0)

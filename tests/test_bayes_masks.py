@@ -278,7 +278,7 @@ def test_thresholds(kind):
     assert int((only_second.linear2.weight != 0).any(dim=0).sum()) == 149
     for bad, message in [
         (-1e9, "removes all 784 groups of 'linear1', whose scores are from"),
-        (float("nan"), "is not a number"),
+        (float("nan"), "threshold of 'linear1' must be in"),
         ({"linear9": 1.0}, "'linear9' is not a group layer; there are linear1, linear2, linear3"),
     ]:
         with pytest.raises(ValueError, match=message):
@@ -296,8 +296,20 @@ def test_other_layers_are_left_alone():
     assert type(result.linear2) is nn.Linear
     with torch.no_grad():
         model.linear2.z_mu[3] = torch.nan
-    with pytest.raises(ValueError, match="a score of 'linear2'"):
-        prune_groups(model, 0.0)
+    for call in (group_scores, lambda model: prune_groups(model, 0.0)):
+        with pytest.raises(ValueError, match="layer 'linear2': z_mu contains NaN or infinity"):
+            call(model)
+
+
+def test_scores_of_weights_that_are_no_real_numbers():
+    model = grouped(networks.lenet300(), KINDS[0])
+    for wrong in (float("nan"), float("inf")):  # the scales alone would still be fine
+        model.linear3.weight_mu.data[0, 0] = wrong
+        with pytest.raises(ValueError, match="layer 'linear3': weight_mu contains NaN or infinity"):
+            group_scores(model)
+    model = grouped(networks.lenet300(), KINDS[0]).to(torch.complex64)
+    with pytest.raises(TypeError, match="layer 'linear1': weight_mu must be of floating-point"):
+        group_scores(model)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -247,8 +247,10 @@ def test_bad_input():
             VNQLinear(3, 2, a=a)
     with pytest.raises(ValueError, match="no VNQ layer"):
         quantize(nn.Linear(3, 2))
-    with pytest.raises(ValueError, match="not NaN"):
+    with pytest.raises(ValueError, match="threshold must be in"):
         quantize(VNQLinear(3, 2), float("nan"))
+    with pytest.raises(ValueError, match="nearest to 0, or has a log alpha of -inf"):
+        quantize(VNQLinear(3, 2), -float("inf"))
     with pytest.raises(ValueError, match="finite"):
         VNQLinear(3, 2, initial_log_sigma2=float("-inf"))
     with pytest.raises(ValueError, match="NaN"):

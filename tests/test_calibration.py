@@ -92,6 +92,54 @@ def test_the_upper_edge_belongs_to_the_bin():
     assert u.reliability(log_probs, y, bins=2, mass=True)[2].tolist() == [2, 1]
 
 
+def votes(*shares, members=5, each=10):
+    """Members that are certain, of whom so many vote for class 0, for ten examples each."""
+    parts = []
+    for count in shares:
+        part = torch.full((members, each, 2), -math.inf, dtype=torch.double)
+        part[:count, :, 0] = part[count:, :, 1] = 0
+        parts.append(part)
+    return torch.cat(parts, 1)
+
+
+@pytest.mark.parametrize("mass", [False, True])
+def test_a_vote_lies_on_the_edge_of_its_bin(mass):
+    log_probs = votes(3, 4)  # confidences 3/5 and 4/5, of which rounding makes a little more
+    y = torch.tensor([0] * 10 + [0] * 6 + [1] * 4)  # accuracies 1 and 6/10
+    counts = [10, 0, 10, 0, 0] if mass else [0, 0, 10, 10, 0]
+    assert u.reliability(log_probs, y, bins=5, mass=mass)[2].tolist() == counts
+    assert u.ece(log_probs, y, bins=5, mass=mass) == pytest.approx((0.4 + 0.2) / 2)
+    if not mass:
+        low, high = u.ece_interval(log_probs, y, bins=5, samples=500)
+        assert low < 0.3 < high
+        # with both in one bin it would be |0.8 - 0.7|, and the floor of 20 examples, not of 10
+        chance = [
+            sum(math.comb(10, k) * p**k * (1 - p) ** (10 - k) * abs(k / 10 - p) for k in range(11))
+            for p in (0.6, 0.8)
+        ]
+        floor = u.ece_floor(log_probs, bins=5, samples=20_000)
+        assert floor == pytest.approx(np.mean(chance), rel=0.02)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("bins", [3, 5, 15, 25, 50, 100])
+def test_a_probability_on_an_edge_belongs_to_the_bin_below(bins, dtype):
+    k = torch.arange(bins // 2 + 1, bins)
+    p = torch.stack([k, bins - k], -1).double() / bins
+    for shift, belongs_to in ((0, k - 1), (1e-5, k), (-1e-5, k - 1)):  # k lies above edge k
+        log_probs = (p + torch.tensor([shift, -shift])).log()[None].to(dtype)
+        counts = u.reliability(log_probs, torch.zeros(len(k)).long(), bins=bins)[2]
+        assert counts.nonzero()[:, 0].tolist() == belongs_to.tolist()
+
+
+@pytest.mark.parametrize("members", range(2, 21))
+def test_votes_of_any_number_of_members(members):
+    above = range(members // 2 + 1, members + 1)
+    log_probs = votes(*above, members=members, each=1)
+    counts = u.reliability(log_probs, torch.zeros(len(above)).long(), bins=members)[2]
+    assert counts.tolist() == [0] * (members // 2) + [1] * len(above)
+
+
 def test_bins_of_equal_mass():
     log_probs, y = calibrated(1000)
     assert u.reliability(log_probs, y, bins=8, mass=True)[2].tolist() == [125] * 8
@@ -283,18 +331,19 @@ def test_temperature_ignores_the_order_of_members_and_examples():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"bins": 0}, "bins .* not 0"), ({"bins": 1.5}, "not 1.5"), ({"bins": "ten"}, "not ten")],
+    [({"bins": 0}, "bins .* not 0"), ({"bins": 1.5}, "not 1.5"), ({"bins": "ten"}, "not 'ten'")],
 )
 def test_bad_bins(arguments, message):
     log_probs, y = calibrated(5)
+    error = TypeError if arguments["bins"] == "ten" else ValueError
     for function in (u.ece, u.reliability, u.ece_interval):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(error, match=message):
             function(log_probs, y, **arguments)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(error, match=message):
         u.ece_floor(log_probs, **arguments)
 
 
-@pytest.mark.parametrize("samples", [0, -1, 2.0])
+@pytest.mark.parametrize("samples", [0, -1, 2.5])
 def test_bad_samples(samples):
     log_probs, y = calibrated(5)
     with pytest.raises(ValueError, match=f"samples .* not {samples}"):
@@ -328,6 +377,32 @@ def test_bad_predictions_and_labels(function):
         function(log_probs, y + 4)
 
 
+@pytest.mark.parametrize(
+    "function", [u.ece, u.reliability, u.ece_interval, u.temperature, u.conformal_quantile]
+)
+def test_what_is_no_real_number_is_refused(function):
+    log_probs, y = calibrated(5)
+    with pytest.raises(TypeError, match=r"log_probs must be real numbers, not torch\.complex128"):
+        function(log_probs.cdouble(), y)
+    with pytest.raises(TypeError, match="y must be numbers, not NoneType"):
+        function(log_probs, None)
+    with pytest.raises(TypeError, match="log_probs is a masked array"):
+        function(np.ma.array(log_probs.numpy(), mask=False), y)
+    with pytest.raises(TypeError, match="y is a masked array"):
+        function(log_probs, np.ma.array(y.numpy(), mask=[1, 0, 0, 0, 0]))
+
+
+@pytest.mark.parametrize("seed", [None, -1, 1.5, "one"])
+def test_a_seed_is_a_whole_number(seed):
+    log_probs, y = calibrated(5)
+    for draw in (
+        lambda: u.ece_floor(log_probs, samples=3, seed=seed),
+        lambda: u.ece_interval(log_probs, y, samples=3, seed=seed),
+    ):
+        with pytest.raises((TypeError, ValueError), match="seed must be a"):
+            draw()
+
+
 def test_whole_numbers_of_numpy_are_whole_numbers():
     log_probs, y = calibrated(50)
     seven = np.int64(7)
@@ -335,3 +410,4 @@ def test_whole_numbers_of_numpy_are_whole_numbers():
     assert u.ece(log_probs, y, bins=seven, mass=True) == u.ece(log_probs, y, bins=7, mass=True)
     interval = u.ece_interval(log_probs, y, bins=seven, samples=seven)
     assert interval == u.ece_interval(log_probs, y, bins=7, samples=7)
+    assert interval == u.ece_interval(log_probs, y, bins=7.0, samples=7, seed=np.uint8(0))

@@ -1,6 +1,7 @@
 """Stacked training is the loop over ``fit``, and dropout samples have the moments they should."""
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -161,6 +162,78 @@ def test_what_cannot_be_stacked_is_trained_in_a_loop(models):
     assert_equal_networks(trained.members, alone(models, data, seeds=(4, 5)), atol=1e-10)
 
 
+def trunk_and_heads(count=3):
+    trunk = nn.Linear(6, 6).double()
+    return [nn.Sequential(trunk, nn.ReLU(), nn.Linear(6, 3).double()) for _ in range(count)]
+
+
+def test_members_that_share_weights_are_refused_and_fit_of_their_ensemble_keeps_them():
+    models, data = trunk_and_heads(), clusters()
+    with pytest.raises(ValueError, match=r"models\[1\] shares '0.weight' .*networks.Ensemble"):
+        quick(models, data)
+    trained = training.fit(networks.Ensemble(models), data, seed=0, **SETTINGS)
+    assert networks.parameter_count(trained) == 42 + 3 * 21
+    assert trained.members[0][0] is trained.members[2][0]
+    norm = nn.BatchNorm1d(6, affine=False).double()  # its statistics would part as well
+    with pytest.raises(ValueError, match=r"models\[1\] shares '0.running_mean'"):
+        quick([nn.Sequential(norm, nn.Linear(6, 3).double()) for _ in range(2)], data, seeds=(0, 1))
+
+
+def test_weights_shared_inside_a_member_stay_shared():
+    trained = quick([tied(), tied(), tied()], clusters())
+    assert all(member[0].weight is member[1].weight for member in trained.members)
+
+
+def test_a_network_with_a_hook_cannot_be_stacked_and_keeps_it():
+    for hooked in ("0", "1", ""):
+        models = [nn.Sequential(nn.Linear(6, 3), nn.ReLU()).double() for _ in range(2)]
+        for model in models:
+            model.get_submodule(hooked).register_forward_hook(lambda module, x, y: 2 * y)
+        data = clusters()
+        assert not ensembles.stackable(models, data[0])
+        trained = quick(models, data, seeds=(0, 1))
+        assert_equal_networks(trained.members, alone(models, data, seeds=(0, 1)), atol=1e-10)
+        x = data[0]
+        plain = (x @ trained.members[0][0].weight.T + trained.members[0][0].bias).relu()
+        torch.testing.assert_close(trained.members[0](x), 2 * plain)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: model.relu1.register_buffer("note", torch.ones(1)),
+        lambda model: setattr(model.norm1, "eps", 1e-5 + 1e-12),
+        lambda model: setattr(model, "forward", model.forward),
+        lambda model: setattr(model.linear2, "weight", nn.Parameter(model.linear2.weight.float())),
+        lambda model: setattr(model.dropout1, "p", 1e-9),
+    ],
+    ids=["buffer", "eps", "forward", "dtype", "dropout"],
+)
+def test_networks_that_differ_in_more_than_numbers_cannot_be_stacked(change):
+    models = [small_mlp(m) for m in range(2)]
+    assert ensembles.stackable(models, clusters()[0])
+    models[1].eval()  # the mode is not part of a network
+    assert ensembles.stackable(models, clusters()[0])
+    change(models[1])
+    assert not ensembles.stackable(models, clusters()[0])
+
+
+def test_the_same_examples_for_all_members():
+    models = [small_mlp(m) for m in range(2)]
+    x, y = clusters()
+    with pytest.raises(ValueError, match="the same examples for all members"):
+        quick(models, (x.view(1, 50, 1, 2, 3).expand(2, -1, -1, -1, -1), y), seeds=(0, 1))
+
+
+def test_stacked_members_may_get_a_batch_each():
+    models = [small_mlp(m).eval() for m in range(3)]
+    x = clusters()[0].view(50, 1, 2, 3)
+    each = torch.stack([x, 2 * x, 3 * x])
+    rows = uncertainty.predict(ensembles.Stacked(models), each, batch_size=7)
+    expected = uncertainty.predict(networks.Ensemble(models), each)
+    torch.testing.assert_close(rows, expected, rtol=0, atol=1e-12)
+
+
 def test_frozen_in_one_member_only_cannot_be_stacked():
     models = [residual(0), residual(1)]
     models[1][1].requires_grad_(False)
@@ -202,6 +275,10 @@ def test_bad_data_are_refused_as_by_fit():
         quick(models, (x.tolist(), y))
     with pytest.raises(TypeError, match="labels must be a torch tensor, not ndarray"):
         quick(models, (x, y.numpy()))
+    with pytest.raises(TypeError, match="data must be a pair of inputs and labels, not NoneType"):
+        quick(models, None)
+    with pytest.raises(TypeError, match="seed must be a number, not None"):
+        quick(models, (x, y), seeds=(0, 1, None))
     with pytest.raises(ValueError, match="no parameters to train"):
         quick([nn.ReLU()] * 3, (x, y))
     models[1].linear2.bias.data.fill_(torch.inf)
@@ -213,7 +290,8 @@ def test_whole_numbers_of_any_type_are_the_same_settings():
     models = [small_mlp(m) for m in range(3)]
     expected = quick(models, clusters(), epochs=2, batch_size=16)
     for two, sixteen in [(2.0, 16.0), (np.int64(2), np.int64(16))]:
-        ensemble = quick(models, clusters(), epochs=two, batch_size=sixteen)
+        seeds = np.array([3, 1, 2])
+        ensemble = quick(models, clusters(), epochs=two, batch_size=sixteen, seeds=seeds)
         assert_equal_networks(ensemble.members, expected.members, atol=0)
 
 
@@ -296,8 +374,14 @@ def test_an_ensemble_gives_a_row_for_each_member_and_sample():
 
 @pytest.mark.parametrize("model", [networks.lenet300(), networks.mlp(4, 3, 1, 2, dropout=0)])
 def test_a_network_without_dropout_is_refused(model):
-    with pytest.raises(ValueError, match=r"no nn\.Dropout with p > 0"):
+    with pytest.raises(ValueError, match=r"no plain Dropout layer|no nn\.Dropout with p > 0"):
         ensembles.mc_dropout(model)
+
+
+@pytest.mark.parametrize("p", [math.nan, -0.1, 1.1])
+def test_a_probability_is_from_0_to_1(p):
+    with pytest.raises(ValueError, match=r"p must be in \[0, 1\]"):
+        ensembles.MCDropout(p)
 
 
 def test_config_rebuilds_the_module():

@@ -1,4 +1,5 @@
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -69,6 +70,25 @@ def test_bad_rank_of_a_layer(linear, rank):
 def test_break_even_rank(m, n, rank):
     assert lowrank.break_even_rank(m, n) == rank
     assert rank * (m + n) < m * n <= (rank + 1) * (m + n)
+
+
+@pytest.mark.parametrize("size", [math.nan, math.inf, 1.5, -3, 0])
+def test_break_even_of_what_is_no_matrix(size):
+    for sizes in ((size, 5), (5, size)):
+        with pytest.raises(ValueError, match="must be a whole number of at least 1"):
+            lowrank.break_even_rank(*sizes)
+    with pytest.raises(TypeError, match="n must be a number, not None"):
+        lowrank.break_even_rank(5, None)
+
+
+def test_a_layer_that_is_not_plain_is_refused(linear):
+    linear.register_forward_hook(lambda module, inputs, output: 2 * output)
+    with pytest.raises(ValueError, match="the network has a hook"):
+        lowrank.svd_linear(linear, 2)
+    conv = torch.nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3))
+    for factorize in (lowrank.svd_conv2d, lowrank.tucker_conv2d, lowrank.cp_conv2d):
+        with pytest.raises(ValueError, match=r"is parametrized: networks\.plain"):
+            factorize(conv, 2)
 
 
 # --- a whole network ---------------------------------------------------------------------------
@@ -145,19 +165,14 @@ def test_frozen_layers_stay_frozen():
     assert not any(p.requires_grad for p in small.parameters())
 
 
-def test_shared_weights_are_refused():
-    first, second = nn.Linear(20, 20), nn.Linear(20, 20)
-    second.weight = first.weight
-    with pytest.raises(ValueError, match="share a weight"):
-        lowrank.compress(nn.Sequential(first, second), rank=2)
-
-
-def test_parametrized_layers_share_no_weight():
+def test_parametrized_layers_are_factorized_once_they_are_plain():
     model = nn.Sequential(*(nn.Linear(20, 20) for _ in range(3)))
     weights = [layer.weight.detach().clone() for layer in model]
     for layer in model:
         nn.utils.parametrizations.weight_norm(layer)
-    small = lowrank.compress(model, rank=2)
+    with pytest.raises(ValueError, match=r"each of '0', '1', '2' is parametrized: networks\.plain"):
+        lowrank.compress(model, rank=2)
+    small = lowrank.compress(networks.plain(model), rank=2)
     for layer, weight in zip(small, weights, strict=True):
         best = float(torch.linalg.svdvals(weight)[2:].norm())
         found = float(torch.dist(layer.u.weight @ layer.vh.weight, weight).detach())
@@ -201,8 +216,8 @@ def test_layers_with_sizes_of_numpy_can_be_stored(tmp_path):
         ({"rank": 201}, r"1\.\.200, not 201"),
         ({"energy": 0}, r"\(0, 1\]"),
         ({"energy": 1.1}, r"\(0, 1\]"),
-        ({"ratio": 0.5}, "at least 1"),
-        ({"ratio": float("nan")}, "at least 1"),
+        ({"ratio": 0.5}, r"\[1, inf\)"),
+        ({"ratio": float("nan")}, r"\[1, inf\)"),
         ({"ratio": 1000}, "out of reach"),
         ({"rank": 5, "method": "pca"}, "unknown method 'pca'; known: svd, cp, tucker, tt"),
         ({"energy": 0.9, "method": "cp"}, "no spectrum"),
@@ -217,17 +232,19 @@ def test_bad_budget(budget, message):
 
 
 def test_bad_networks():
-    with pytest.raises(ValueError, match="no Linear layer"):
+    with pytest.raises(ValueError, match="no plain Linear or Conv2d layer"):
         lowrank.compress(nn.Sequential(nn.ReLU()), rank=1)
     with pytest.warns(UserWarning, match="zero-element"):
         empty = nn.Sequential(nn.Linear(0, 3))
-    with pytest.raises(ValueError, match="the weight of 0 is empty"):
+    with pytest.raises(ValueError, match="layer '0': weight is empty"):
         lowrank.compress(empty, rank=1)
     with pytest.raises(TypeError, match=r"expected an nn\.Linear, not Conv2d"):
         lowrank.svd_linear(nn.Conv2d(2, 2, 1), 1)
+    with pytest.raises(ValueError, match="convolutions in groups alone"):
+        lowrank.compress(nn.Sequential(nn.Conv2d(4, 4, 3, groups=4)), rank=1)
     model = networks.mlp()
     model.linear2.weight.data[0, 0] = torch.nan
-    with pytest.raises(ValueError, match="linear2 contains NaN"):
+    with pytest.raises(ValueError, match="layer 'linear2': weight contains NaN"):
         lowrank.compress(model, rank=5)
 
 

@@ -45,7 +45,7 @@ def with_kernel(conv, kernel):
 
 def error(conv, new):
     """The relative error of the kernel that ``new`` computes."""
-    kernel = lowrank.chain_kernel(new) if isinstance(new, nn.Sequential) else new.weight()
+    kernel = lowrank.chain_kernel(new) if isinstance(new, nn.Sequential) else new.dense_weight
     return (torch.linalg.norm(kernel - conv.weight) / torch.linalg.norm(conv.weight)).item()
 
 
@@ -189,7 +189,7 @@ def test_both_routes_are_the_convolution_with_the_kernel(geometry):
     if layer.bias is not None:
         nn.init.normal_(layer.bias)
     dense = nn.Conv2d(6, 8, **(geometry | {"bias": False}), dtype=torch.float64)
-    dense.weight = nn.Parameter(layer.weight().detach())
+    dense.weight = nn.Parameter(layer.dense_weight.detach())
     expected = dense(x) if layer.bias is None else dense(x) + layer.bias[:, None, None]
     for y in (layer(x), layer.by_factors(x), layer.by_kernel(x)):
         torch.testing.assert_close(y, expected, rtol=0, atol=1e-12)
@@ -250,7 +250,7 @@ def test_the_kernel_is_the_product_of_the_cores():
     for s, c, x, y in [(0, 0, 0, 0), (7, 5, 2, 1), (4, 2, 1, 0), (3, 4, 0, 1)]:
         first = g0[:, x * 2 + y]
         product = first @ g1[:, s // 2, c // 3] @ g2[:, s % 2, c % 3]
-        torch.testing.assert_close(layer.weight()[s, c, x, y], product[0, 0])
+        torch.testing.assert_close(layer.dense_weight[s, c, x, y], product[0, 0])
 
 
 @pytest.mark.parametrize("eps", [0.3, 0.45, 0.6])
@@ -271,7 +271,7 @@ def test_paired_channels_hold_fewer_numbers_than_the_naive_train():
         assert networks.parameter_count(paired) == numbers + 64
         assert networks.parameter_count(naive) == 2 * 64 * rank + 6 * rank**2 + 64
     planted = lowrank.TTConv2d((4, 4, 4), (4, 4, 4), 3, 4, seed=3).double()  # 604 numbers
-    conv = with_kernel(conv, planted.weight().detach())
+    conv = with_kernel(conv, planted.dense_weight.detach())
     again = lowrank.TTConv2d.from_conv2d(conv, (4, 4, 4), (4, 4, 4), rank=4)
     assert error(conv, again) < 1e-10
     naive = lowrank.naive_tt_conv2d(conv, rank=5)  # 790 numbers
@@ -281,7 +281,7 @@ def test_paired_channels_hold_fewer_numbers_than_the_naive_train():
 def test_random_kernels_have_the_variance_of_he():
     for rank in (1, 4, 16):
         variances = [
-            lowrank.TTConv2d((4, 4), (4, 8), 3, rank, seed=seed).weight().var().item()
+            lowrank.TTConv2d((4, 4), (4, 8), 3, rank, seed=seed).dense_weight.var().item()
             for seed in range(40)
         ]
         assert sum(variances) / 40 == pytest.approx(2 / (16 * 9), rel=0.5)
@@ -318,6 +318,18 @@ def test_bad_convolutions(make):
         make(conv)
 
 
+def test_a_chain_is_of_convolutions_with_finite_weights():
+    for other in (nn.Conv2d(1, 1, 1), nn.Sequential(nn.Linear(2, 2))):
+        with pytest.raises(TypeError, match=r"expected an nn\.Sequential of nn\.Conv2d"):
+            lowrank.chain_kernel(other)
+    chain = lowrank.svd_conv2d(convolution(), 2)
+    chain.u.weight.data[0, 0] = math.nan
+    with pytest.raises(ValueError, match="layer 'u': weight contains NaN"):
+        lowrank.chain_kernel(chain)
+    with pytest.raises(ValueError, match="of four convolutions, not of 2"):
+        lowrank.component_growth(lowrank.svd_conv2d(convolution(), 2))
+
+
 def test_bad_ranks_and_shapes():
     conv = convolution()
     for make in (lowrank.svd_conv2d, lowrank.cp_conv2d, lowrank.tucker_conv2d,
@@ -331,12 +343,20 @@ def test_bad_ranks_and_shapes():
         lowrank.tucker_conv2d(conv, (7, 3))
     with pytest.raises(ValueError, match="at least one seed"):
         lowrank.cp_conv2d(conv, 2, seeds=[])
+    for iterations in (0, -3):
+        with pytest.raises(ValueError, match="iterations must be a whole number of at least 1"):
+            lowrank.cp_conv2d(conv, 2, iterations=iterations)
+    for tol in (math.nan, math.inf, -math.inf, -1):
+        with pytest.raises(ValueError, match=r"tol must be in \[0, inf\)"):
+            lowrank.cp_conv2d(conv, 2, tol=tol)
+    with pytest.raises(TypeError, match="tol must be a number, not None"):
+        lowrank.cp_conv2d(conv, 2, tol=None)
     for in_shape, out_shape, match in (
         ((2, 2), (4, 2), r"\(2, 2\) does not multiply to 6 channels"),
         ((2, 3), (4, 3), r"\(4, 3\) does not multiply to 8 channels"),
         ((6,), (4, 2), "of one length"),
         ((), (), "of one length"),
-        ((6, 0), (4, 2), "positive whole numbers"),
+        ((6, 0), (4, 2), "factor of the column shape must be a whole number"),
     ):
         with pytest.raises(ValueError, match=match):
             lowrank.TTConv2d.from_conv2d(conv, in_shape, out_shape, rank=2)

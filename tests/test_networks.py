@@ -1,10 +1,11 @@
 """The networks, their sizes and seeds, and the two containers."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from uecompress import networks
+from uecompress import ensembles, networks, storage
 
 SEEDED = [
     networks.mlp,
@@ -137,17 +138,39 @@ def test_resnet_small_halves_the_image_twice_and_doubles_the_channels():
 @pytest.mark.parametrize(
     ("make", "sizes", "message"),
     [
-        (networks.mlp, {"width": 0}, "width must be positive, got 0"),
-        (networks.mlp, {"depth": 0}, "depth must be positive, got 0"),
-        (networks.cnn, {"in_channels": -1}, "in_channels must be positive, got -1"),
-        (networks.cnn_as_printed, {"num_classes": 0}, "num_classes must be positive"),
-        (networks.resnet_small, {"width": 0}, "width must be positive"),
-        (networks.mlp, {"dropout": 1.5}, r"dropout probability .* 1\.5"),
+        (networks.mlp, {"width": 0}, "width must be a whole number of at least 1, not 0"),
+        (networks.mlp, {"depth": 0}, "depth must be a whole number of at least 1, not 0"),
+        (
+            networks.cnn,
+            {"in_channels": -1},
+            "in_channels must be a whole number of at least 1",
+        ),
+        (networks.cnn_as_printed, {"num_classes": 0}, "num_classes must be a whole number"),
+        (networks.resnet_small, {"width": 0}, "width must be a whole number"),
+        (networks.mlp, {"width": 1.5}, "width must be a whole number"),
+        (networks.mlp, {"dropout": 1.5}, r"dropout must be in \[0, 1\], not 1\.5"),
+        (networks.mlp, {"dropout": float("nan")}, r"dropout must be in \[0, 1\], not nan"),
+        (networks.cnn, {"dropout": float("nan")}, r"dropout must be in \[0, 1\], not nan"),
+        (networks.cnn_as_printed, {"dropout": float("nan")}, r"dropout must be in \[0, 1\]"),
     ],
 )
 def test_impossible_sizes(make, sizes, message):
     with pytest.raises(ValueError, match=message):
         make(**sizes)
+
+
+def test_sizes_of_numpy_are_those_of_python(tmp_path):
+    sizes = {"in_features": np.prod((28, 28)), "width": np.int32(6), "dropout": np.float64(0.1)}
+    model = networks.mlp(**sizes, seed=np.arange(3)[2])
+    same = networks.mlp(width=6, seed=2)
+    assert torch.equal(model.linear1.weight, same.linear1.weight)
+    stochastic = ensembles.mc_dropout(model)
+    assert storage.save(stochastic, tmp_path / "numpy") == storage.save(
+        ensembles.mc_dropout(same), tmp_path / "python"
+    )
+    pad = networks.ChannelPad2d(np.int64(1), np.int64(2))
+    assert pad.config() == {"padding": (1, 1, 1, 1), "channels": 2}
+    assert {type(value) for value in (*pad.padding, pad.channels)} == {int}
 
 
 def test_residual_is_the_sum():
@@ -189,8 +212,114 @@ def test_ensemble_refuses():
     ensemble = networks.Ensemble([networks.lenet300(seed=seed) for seed in range(3)])
     with pytest.raises(ValueError, match="the first is 2 for 3 members"):
         ensemble(images(2, 4, 1, 28, 28))
-    with pytest.raises(ValueError, match=r"members.0 returns shape \(3, 4, 10\)"):
-        networks.Ensemble([ensemble])(images(4, 1, 28, 28))
+    with pytest.raises(ValueError, match=r"members.0 returns shape \(4, 28, 28, 28\)"):
+        networks.Ensemble([nn.Conv2d(1, 28, 1)])(images(4, 1, 28, 28))
+    with pytest.raises(ValueError, match=r"members.0 returns shape \(5, 4, 3\)"):  # no ensemble
+        networks.Ensemble([nn.Linear(6, 3)])(images(5, 4, 6))
+    with pytest.raises(ValueError, match=r"members.1 returns shape \(4, 2\), members.0 \(4, 3\)"):
+        networks.Ensemble([nn.Linear(6, 3), nn.Linear(6, 2)])(images(4, 6))
+    with pytest.raises(TypeError, match=r"members.1 must be a module, not None"):
+        networks.Ensemble([nn.ReLU(), None])
+    with pytest.raises(TypeError, match="branch must be a module"):
+        networks.Residual(nn.Linear)
+    with pytest.raises(TypeError, match="shortcut must be a module"):
+        networks.Residual(nn.ReLU(), torch.relu)
+
+
+# --- the axis of members -----------------------------------------------------------------------
+
+
+def lines(count, seed=0):
+    torch.manual_seed(seed)
+    return [nn.Sequential(nn.Flatten(), nn.Linear(4, 3)).double() for _ in range(count)]
+
+
+def test_an_ensemble_of_ensembles_has_the_product_of_members_the_outer_slowest():
+    members, x = lines(6), images(5, 1, 2, 2).double()
+    inner = [networks.Ensemble(members[k : k + 2]) for k in (0, 2, 4)]
+    nested, flat = networks.Ensemble(inner), networks.Ensemble(members)
+    assert torch.equal(nested(x), flat(x))
+    batches = images(3, 5, 1, 2, 2).double()  # one for each of the three, who hand it on
+    expected = torch.stack([m(batches[k // 2]) for k, m in enumerate(members)])
+    assert torch.equal(nested(batches), expected)
+
+
+def test_members_may_be_networks_and_ensembles():
+    members, x = lines(3), images(5, 1, 2, 2).double()
+    mixed = networks.Ensemble([members[0], networks.Ensemble(members[1:])])
+    assert torch.equal(mixed(x), networks.Ensemble(members)(x))
+
+
+class Shift(nn.Module):
+    """Adds its own number to each member, whose rows lie in the batch."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.shift = nn.Parameter(torch.arange(1.0, 1 + count).double())
+
+    def forward(self, x):
+        rows = x.unflatten(0, (len(self.shift), -1))
+        return (rows + self.shift.view(-1, *[1] * (rows.ndim - 1))).flatten(0, 1)
+
+
+def test_members_that_share_layers_lie_in_the_batch_member_slowest():
+    (line,), x = lines(1), images(5, 1, 2, 2).double()
+    shared = networks.SharedEnsemble(nn.Sequential(Shift(3), line), 3)
+    expected = torch.stack([line(x + m) for m in (1, 2, 3)])
+    torch.testing.assert_close(shared(x), expected, rtol=0, atol=1e-14)
+    batches = images(3, 5, 1, 2, 2).double()  # one batch for each member
+    expected = torch.stack([line(batch + m) for m, batch in enumerate(batches, start=1)])
+    torch.testing.assert_close(shared(batches), expected, rtol=0, atol=1e-14)
+    assert networks.parameter_count(shared) == 4 * 3 + 3 + 3
+
+
+def test_an_ensemble_inside_shared_layers_and_around_them():
+    heads, x = lines(2), images(5, 1, 2, 2).double()
+    shared = networks.SharedEnsemble(nn.Sequential(Shift(3), networks.Ensemble(heads)), 3)
+    rows = torch.stack([head(x + m) for m in (1, 2, 3) for head in heads])
+    torch.testing.assert_close(shared(x), rows, rtol=0, atol=1e-14)
+    both = networks.Ensemble([shared, heads[1]])
+    torch.testing.assert_close(both(x), torch.cat([rows, heads[1](x)[None]]), rtol=0, atol=1e-14)
+
+
+def test_shared_ensemble_is_built_again_and_refuses():
+    shared = networks.SharedEnsemble(nn.Flatten(), np.int64(3))
+    assert type(shared.num_estimators) is int
+    assert "num_estimators=3" in str(shared)
+    again = networks.SharedEnsemble(**shared.config())
+    x = images(5, 1, 2, 2)
+    assert torch.equal(again(x), x.flatten(1).expand(3, 5, 4))
+    with pytest.raises(ValueError, match="num_estimators must be a whole number of at least 1"):
+        networks.SharedEnsemble(nn.Flatten(), 0)
+    with pytest.raises(TypeError, match="network must be a module"):
+        networks.SharedEnsemble(None, 3)
+    with pytest.raises(ValueError, match="the first is 2 for 3 members"):
+        shared(images(2, 4, 1, 2, 2))
+    with pytest.raises(ValueError, match=r"returns shape \(60,\) for 3 × 5 rows"):
+        networks.SharedEnsemble(nn.Flatten(0), 3)(x)
+
+
+def test_examples_of_a_batch_and_of_a_batch_for_each_member():
+    x, each = images(5, 1, 2, 2), images(3, 5, 1, 2, 2)
+    rows = torch.tensor([4, 0])
+    assert torch.equal(networks.examples(x, rows), x[[4, 0]])
+    assert torch.equal(networks.examples(each, rows), each[:, [4, 0]])
+    assert [networks.example_axis(t) for t in (x[0, 0], x[0], x, each)] == [0, 0, 0, 1]
+    assert networks.for_members(x, 3).untyped_storage()._cdata == x.untyped_storage()._cdata
+
+
+def test_the_type_of_a_network_is_that_of_its_first_floating_point_tensor():
+    x = images(2, 3)
+    layer = nn.Linear(3, 2, bias=False)
+    layer.weight = nn.Parameter(torch.ones(2, 3, dtype=torch.int8), requires_grad=False)
+    assert networks.dtype_and_device(layer, x)[0] == torch.float32  # that of x: there is no other
+    layer.register_buffer("codes", torch.ones(2, dtype=torch.int8))
+    layer.register_buffer("scale", torch.ones((), dtype=torch.float64))
+    assert networks.dtype_and_device(layer, x)[0] == torch.float64
+    layer.bias = nn.Parameter(torch.ones(2, dtype=torch.bfloat16))
+    assert networks.dtype_and_device(layer, x)[0] == torch.bfloat16
+    with pytest.raises(TypeError, match=r"the network needs torch.bfloat16"):
+        networks.check_inputs(layer, x)
 
 
 def test_channel_pad_surrounds_each_channel_with_its_value():
@@ -214,10 +343,14 @@ def test_channel_pad_passes_gradients_and_vectorises():
 
 
 def test_channel_pad_refuses():
-    for padding in (-1, (1, 1), (0, 0, 0, -1), (0.5, 1, 1, 1), (1.0,) * 4):
-        with pytest.raises(ValueError, match="four non-negative ints"):
+    for padding in (-1, (0, 0, 0, -1), (0.5, 1, 1, 1)):
+        with pytest.raises(ValueError, match="padding must be a whole number of at least 0"):
             networks.ChannelPad2d(padding, 1)
-    with pytest.raises(ValueError, match="channels must be positive, got 0"):
+    with pytest.raises(ValueError, match="padding must be one number or four"):
+        networks.ChannelPad2d((1, 1), 1)
+    with pytest.raises(TypeError, match="padding must be a number, not None"):
+        networks.ChannelPad2d(None, 1)
+    with pytest.raises(ValueError, match="channels must be a whole number of at least 1, not 0"):
         networks.ChannelPad2d(1, 0)
     with pytest.raises(ValueError, match="input has 1 channels, the padding 2"):
         networks.ChannelPad2d(1, 2)(images(1, 1, 4, 4))

@@ -3,9 +3,14 @@ import math
 
 import numpy as np
 import pytest
+import scipy.special
 import torch
+from sklearn.covariance import EmpiricalCovariance
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import auc, average_precision_score, roc_curve
+from torch import nn
 
+from uecompress import bayes, data, ensembles, networks, training
 from uecompress import uncertainty as u
 
 
@@ -77,6 +82,24 @@ def test_bad_scores(metric, bad):
         metric(bad, [0.1])
 
 
+METRICS = [u.auroc, u.aupr, u.fpr95]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_scores_of_other_kinds(metric):
+    inside, outside = (torch.tensor(each) for each in scores(20, 10))
+    expected = metric(inside, outside)
+    assert metric(inside.requires_grad_(), outside) == expected
+    assert metric(inside.tolist(), outside.numpy()) == expected
+    assert metric(torch.arange(5), np.arange(5, dtype=np.uint8)) == metric(range(5), range(5))
+    with pytest.raises(TypeError, match=r"in_scores must be real numbers, not torch\.complex64"):
+        metric(inside.cfloat(), outside)
+    with pytest.raises(TypeError, match="out_scores is a masked array"):
+        metric(inside, np.ma.masked_invalid([0.1, math.nan]))
+    with pytest.raises(TypeError, match="out_scores must be numbers, not NoneType"):
+        metric(inside, None)
+
+
 # --- risk and coverage -------------------------------------------------------------------------
 
 
@@ -146,7 +169,168 @@ def test_bad_input_of_risk(function):
     ):
         with pytest.raises(ValueError, match=message):
             function(log_probs, y, bad)
+    with pytest.raises(TypeError, match="scores must be real numbers"):
+        function(log_probs, y, torch.zeros(3, dtype=torch.complex64))
+    with pytest.raises(TypeError, match="scores is a masked array"):
+        function(log_probs, y, np.ma.array([0.1, 0.2, 0.3], mask=[1, 0, 0]))
     with pytest.raises(ValueError, match=r"shape \(3,\)"):
         function(log_probs, y[:2], [0.1, 0.2, 0.3])
     with pytest.raises(ValueError, match="sum to 1"):
         function(log_probs + 1, y, [0.1, 0.2, 0.3])
+
+
+# --- energy ------------------------------------------------------------------------------------
+
+
+class Logits(nn.Module):
+    """Answers with the inputs, or with its members' shares of them."""
+
+    def __init__(self, members=None):
+        super().__init__()
+        self.members = members
+
+    def forward(self, x):
+        return x if self.members is None else torch.stack([m * x for m in self.members])
+
+
+def normal(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.double)
+
+
+def test_energy_is_its_equation():
+    logits = 5 * normal(30, 4)
+    expected = -np.log(np.exp(logits.numpy()).sum(-1))
+    np.testing.assert_allclose(u.energy(Logits(), logits), expected, rtol=1e-13)
+    np.testing.assert_allclose(u.energy(Logits(), logits, batch_size=7), expected, rtol=1e-13)
+    members = u.energy(Logits((1, 2, 0.5)), logits)  # the mean of their energies
+    each = [scipy.special.logsumexp(m * logits.numpy(), -1) for m in (1, 2, 0.5)]
+    np.testing.assert_allclose(members, -np.mean(each, 0), rtol=1e-13)
+
+
+def test_energy_sees_what_the_prediction_does_not():
+    logits = normal(30, 4)
+    moved = logits + torch.arange(30.0)[:, None]
+    torch.testing.assert_close(u.predict(Logits(), moved), u.predict(Logits(), logits))
+    torch.testing.assert_close(
+        u.energy(Logits(), moved), u.energy(Logits(), logits) - torch.arange(30.0).double()
+    )
+
+
+@pytest.mark.parametrize("size", [-1e4, -50.0, 50.0, 1e4])
+def test_energy_of_large_logits(size):
+    logits = size + normal(10, 3)
+    expected = -scipy.special.logsumexp(logits.numpy(), -1)
+    np.testing.assert_allclose(u.energy(Logits(), logits), expected, rtol=1e-13)
+
+
+def test_energy_of_samples_follows_the_seed():
+    model = ensembles.mc_dropout(networks.mlp(width=20))
+    x = normal(5, 1, 28, 28).float()
+    first = u.energy(model, x, samples=3, seed=1)
+    assert torch.equal(first, u.energy(model, x, samples=3, seed=1))
+    assert not torch.equal(first, u.energy(model, x, samples=3, seed=2))
+    with pytest.raises(ValueError, match="no random weights"):
+        u.energy(networks.mlp(), x, samples=3)
+    with pytest.raises(TypeError, match="must be a torch tensor"):
+        u.energy(networks.mlp(), x.numpy())
+
+
+# --- distance of features ----------------------------------------------------------------------
+
+
+def clusters(n=200, d=6, classes=4, seed=0):
+    """Features around a mean of their class, with one covariance for all."""
+    y = torch.arange(n) % classes
+    return 3 * normal(classes, d, seed=seed)[y] + normal(n, d, seed=seed + 1) @ normal(d, d), y
+
+
+def test_mahalanobis_agrees_with_scikit_learn():
+    train, y = clusters()
+    test = 4 * normal(50, 6, seed=5)
+    means = np.stack([train[y == c].numpy().mean(0) for c in range(4)])
+    around = EmpiricalCovariance(assume_centered=True).fit(train.numpy() - means[y])
+    expected = np.min([around.mahalanobis(test.numpy() - mean) for mean in means], 0)
+    np.testing.assert_allclose(u.mahalanobis(train, y, test), expected, rtol=1e-9)
+    lda = LinearDiscriminantAnalysis(solver="lsqr", store_covariance=True).fit(train, y)
+    np.testing.assert_allclose(lda.covariance_, around.covariance_, atol=1e-12)
+
+
+def test_mahalanobis_does_not_depend_on_the_basis_or_the_names_of_classes():
+    train, y = clusters()
+    test, turn = normal(20, 6, seed=5), normal(6, 6, seed=6)
+    expected = u.mahalanobis(train, y, test)
+    torch.testing.assert_close(u.mahalanobis(train @ turn + 1, y, test @ turn + 1), expected)
+    torch.testing.assert_close(u.mahalanobis(train, 7 * y - 3, test), expected)
+    assert u.mahalanobis(train, y, train[y == 0].mean(0)[None]).item() == pytest.approx(0, abs=1e-9)
+
+
+def test_directions_without_variation_are_left_out():
+    train, y = clusters()
+    test = normal(20, 6, seed=5)
+    more = torch.cat([train, train[:, :1], torch.full((200, 1), 0.1, dtype=torch.double)], 1)
+    wide = torch.cat([test, test[:, :1], normal(20, 1, seed=6)], 1)
+    precision = np.linalg.pinv(
+        np.cov((more - _means(more, y)).numpy().T, bias=True), hermitian=True
+    )
+    gaps = (wide[:, None] - _means(more, y)[:4]).numpy()  # classes 0, 1, 2, 3
+    expected = np.einsum("ncd,de,nce->nc", gaps, precision, gaps).min(1)
+    np.testing.assert_allclose(u.mahalanobis(more, y, wide), expected, rtol=1e-8)
+    with pytest.raises(ValueError, match="do not vary within any class"):
+        u.mahalanobis(torch.full((6, 3), 0.1), torch.tensor([0, 0, 0, 1, 1, 1]), torch.ones(1, 3))
+
+
+def _means(features, y):
+    return torch.stack([features[y == c].mean(0) for c in range(4)])[y]
+
+
+def test_features_are_what_the_last_layer_sees():
+    x = normal(25, 1, 28, 28).float()
+    mlp = networks.mlp(width=20).eval()
+    expected = mlp[:-1](x).detach().double()
+    torch.testing.assert_close(u.features(mlp, x), expected, rtol=1e-5, atol=1e-6)
+    assert torch.equal(u.features(mlp, x, batch_size=25), u.features(mlp, x))
+    torch.testing.assert_close(u.features(mlp, x, batch_size=4), expected, rtol=1e-5, atol=1e-6)
+    linear = nn.Linear(784, 10)
+    assert torch.equal(u.features(nn.Sequential(nn.Flatten(), linear), x), x.flatten(1).double())
+    assert torch.equal(u.features(linear, x.flatten(1)), x.flatten(1).double())
+    shared = bayes.variational(networks.mlp(width=20), "mean_field")
+    assert u.features(shared, x).shape == (25, 20)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in mlp.modules())
+
+
+def test_features_of_what_has_none_are_refused():
+    x = normal(4, 1, 28, 28).float()
+    pair = networks.Ensemble([networks.mlp(width=8), networks.mlp(width=8)])
+    with pytest.raises(ValueError, match="an ensemble, or a network whose examples take different"):
+        u.features(pair, x)
+    assert not pair._forward_hooks
+    with pytest.raises(ValueError, match="no layer that holds tensors"):
+        u.features(nn.Flatten(), x)
+
+
+def test_bad_input_of_mahalanobis():
+    train, y = clusters(20)
+    for arguments, message in (
+        ((train, y[:5], train), "y must hold 20 whole numbers"),
+        ((train, y.double(), train), "y must hold 20 whole numbers"),
+        ((train, y, train[:, :5]), "6 train features, but 5 test features"),
+        ((train, y, train[:0]), "test_features must be a non-empty"),
+        ((train * math.nan, y, train), "train_features contains NaN"),
+        ((train[0], y, train), "train_features must be a non-empty"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            u.mahalanobis(*arguments)
+    with pytest.raises(TypeError, match="masked array"):
+        u.mahalanobis(np.ma.array(train.numpy(), mask=False), y, train)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_noise_is_far_from_the_training_data(seed):
+    x, y = data.load("digits", "train")
+    start = networks.mlp(width=32, depth=2, seed=seed)
+    model = training.fit(start, (x, y), epochs=3, batch_size=64, lr=3e-3, seed=seed, progress=False)
+    test, noise = data.load("digits", "test")[0], normal(200, 1, 28, 28, seed=9).float().abs()
+    seen = u.features(model, x)
+    distances = [u.mahalanobis(seen, y, u.features(model, each)) for each in (test, noise)]
+    assert u.auroc(*distances) > 0.95

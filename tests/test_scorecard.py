@@ -8,11 +8,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+import trial_networks as trials
 from torch import nn
+from torch.nn.utils import parametrizations, prune
 
-from uecompress import data, ensembles, lowrank, networks, plotting, training
+from uecompress import data, ensembles, lowrank, networks, plotting, storage, training
 from uecompress import uncertainty as u
 
+offered = trials.offered  # a fixture
 MEASURED_LATER = {"bytes", "byte_ratio"} | {key for key in u.HEADS if key.startswith("latency")}
 
 
@@ -78,7 +81,7 @@ def test_a_row_is_what_the_metrics_say(sets):
         "fpr95": u.fpr95(inside, outside),
         "nll_shifted": np.mean([u.nll(u.predict(model, z), y) for z in (turned, rolled, noisy)]),
     }
-    assert list(row) == list(u.HEADS)
+    assert list(row) == [key for key in u.HEADS if key not in ("coverage", "set_size")]
     assert json.loads(json.dumps(row, allow_nan=False)) == row
 
 
@@ -120,13 +123,13 @@ def test_known_predictions():
 def test_sizes_and_ratios(sets, tmp_path):
     model, test, _, ood = sets
     small, path = lowrank.compress(model, rank=4), tmp_path / "network"
-    path.write_bytes(bytes(1234))
+    written = storage.save(small, path)
     row = u.scorecard(small, test, ood, path, uncompressed=model)
     dense, kept = networks.parameter_count(model), networks.parameter_count(small)
-    assert (row["parameters"], row["bytes"]) == (dense, 1234)
+    assert (row["parameters"], row["bytes"]) == (dense, written)
     assert row["nonzero"] <= kept < dense
     assert row["parameter_ratio"] == dense / row["nonzero"]
-    assert row["byte_ratio"] == 4 * dense / 1234
+    assert row["byte_ratio"] == 4 * dense / written
     assert row["multiply_adds"] == 4 * (784 + 32) + 4 * (32 + 10)
     assert u.scorecard(small, test, ood, str(path))["parameters"] == kept
 
@@ -137,6 +140,175 @@ def test_sizes_and_ratios(sets, tmp_path):
     assert row["parameters"] == dense
     assert row["nonzero"] == whole["nonzero"] - 784 * 32 // 2
     assert row["multiply_adds"] == whole["multiply_adds"]  # zeros are multiplied
+
+
+def test_a_network_without_parameters_has_no_ratios(offered, tmp_path):
+    model, path = trials.quantized(bias=False), tmp_path / "network"
+    written = storage.save(model, path)
+    row = u.scorecard(model, trials.digits("test"), trials.foreign(), path)
+    ratios = {"parameters": 0, "parameter_ratio": None, "bytes": written, "byte_ratio": None}
+    assert {key: row[key] for key in ratios} == ratios
+    assert row["nonzero"] == sum(int(m.codes.count_nonzero()) for m in (model[1], model[3])) > 900
+    dense = networks.mlp(width=3)
+    ratio = u.scorecard(model, trials.digits("test"), trials.foreign(), path, uncompressed=dense)[
+        "byte_ratio"
+    ]
+    assert ratio == 4 * networks.parameter_count(dense) / written
+
+
+def test_the_file_is_that_of_the_network(sets, tmp_path):
+    model, test, _, ood = sets
+    path = tmp_path / "network"
+
+    def refused(network, words):
+        with pytest.raises(ValueError, match=f"network' is the file of another network: {words}"):
+            u.scorecard(network, test, ood, path, shifted={})
+
+    storage.save(networks.lenet5(), path)
+    refused(networks.lenet300(), "tensor 'conv1.bias' is in the file only")
+    storage.save(networks.mlp(width=16, depth=1), path)
+    refused(model, r"tensor 'linear1.bias' is float32 \(16,\) in the file and float32 \(32,\) in")
+    storage.save(model, path)
+    other = copy.deepcopy(model)
+    other.linear1.weight.data[3, 5] *= 1 + 1e-6
+    refused(other, "tensor 'linear1.weight' has other values")
+    other.linear1.weight.data = model.linear1.weight.data * 1.0
+    assert u.scorecard(other, test, ood, path, shifted={})["bytes"] == path.stat().st_size
+    other.linear1.weight.data[0, 0] = 0.0
+    storage.save(other, path)
+    other.linear1.weight.data[0, 0] = -0.0  # takes other bytes
+    refused(other, "tensor 'linear1.weight' has other values")
+    path.write_bytes(b"UEC")
+    with pytest.raises(storage.DamagedFile, match="is damaged"):
+        u.scorecard(model, test, ood, path)
+
+
+def test_files_that_are_those_of_the_network(sets, tmp_path):
+    model, test, _, ood = sets
+    path = tmp_path / "network"
+    tied = nn.Sequential(nn.Flatten(), nn.Linear(784, 10), layer := nn.Linear(10, 10), layer)
+    masked = copy.deepcopy(model)
+    prune.l1_unstructured(masked.linear1, "weight", amount=0.5)
+    normed = copy.deepcopy(model)
+    parametrizations.weight_norm(normed.linear1)
+    for network in (tied, masked, normed, networks.cnn().to(memory_format=torch.channels_last)):
+        written = storage.save(network, path)
+        for each in (network, storage.load(path)):
+            row = u.scorecard(each, test, ood, path, shifted={})
+            assert row["bytes"] == written
+    short = copy.deepcopy(model).bfloat16()
+    storage.save(short, path)
+    row = u.scorecard(short, (test[0].bfloat16(), test[1]), ood.bfloat16(), path, shifted={})
+    assert row["bytes"] == path.stat().st_size
+
+
+def test_named_foreign_sets(sets):
+    model, test, validation, ood = sets
+    turned = data.rotate(test[0][:150], 90)
+    row = u.scorecard(model, test, {"glyphs": ood, "turned": turned}, validation=validation)
+    one, two = (u.scorecard(model, test, each, validation=validation) for each in (ood, turned))
+    shared = [k for k in one if k not in ("entropy_ood", "auroc", "aupr", "fpr95")]
+    assert {key: row[key] for key in shared} == {key: one[key] for key in shared}
+    for key in ("auroc", "aupr", "fpr95"):
+        assert (row[f"{key}_glyphs"], row[f"{key}_turned"]) == (one[key], two[key])
+        assert key not in row
+    assert (row["entropy_glyphs"], row["entropy_turned"]) == (
+        one["entropy_ood"],
+        two["entropy_ood"],
+    )
+    doubts = ("entropy", "auroc", "aupr", "fpr95")
+    named = [f"{key}_{name}" for name in ("glyphs", "turned") for key in doubts]
+    assert list(row)[-10:] == ["entropy", *named, "nll_shifted"]
+    table = u.scorecard_table([one | {"name": "A"}, row | {"name": "B"}])
+    assert table["AUROC, turned"].tolist() == ["–", f"{row['auroc_turned']:.4f}"]
+    assert table["AUROC"].tolist() == [f"{one['auroc']:.4f}", "–"]
+    assert u.scorecard_table([row], ["fpr95_turned"]).columns.tolist() == ["FPR95, turned"]
+    assert u.head("entropy_turned") == ("entropy, turned (nats)", "{:.3f}")
+    for ood, message in (({}, r"name its foreign sets, not \[\]"), ({1: turned}, r"not \[1\]")):
+        with pytest.raises(ValueError, match=message):
+            u.scorecard(model, test, ood)
+    with pytest.raises(ValueError, match=r"ood\['empty'\]: the data are empty"):
+        u.scorecard(model, test, {"empty": turned[:0]})
+    with pytest.raises(ValueError, match="unknown quantity 'auroc_'"):
+        u.head("auroc_")
+
+
+def test_conformal_columns(sets):
+    model, (x, y), (x_val, y_val), ood = sets
+    plain = u.scorecard(model, (x, y), ood, validation=(x_val, y_val))
+    row = u.scorecard(model, (x, y), ood, validation=(x_val, y_val), conformal=0.05)
+    threshold = u.conformal_quantile(u.predict(model, x_val), y_val, 0.05)
+    sets = u.prediction_sets(u.predict(model, x), threshold)
+    assert row == plain | {"coverage": u.coverage(sets, y), "set_size": u.mean_set_size(sets)}
+    assert list(row) == list(u.HEADS)
+    assert 0.8 < row["coverage"] < 0.95  # the validation digits are easier: less than promised
+    assert 0.8 < row["set_size"] < 1.2
+    with pytest.raises(ValueError, match="conformal sets are fitted to validation data"):
+        u.scorecard(model, (x, y), ood, conformal=0.1)
+    with pytest.raises(ValueError, match="alpha must be in"):
+        u.scorecard(model, (x, y), ood, validation=(x_val, y_val), conformal=1)
+
+
+# --- networks of later chapters -----------------------------------------------------------------
+
+MULTIPLY_ADDS = {  # 49 pixels, 24 hidden units, 10 classes, 3 members
+    "packed": 49 * 24 + 24 * 24 / 3 + 24 * 30 / 3,
+    "hashed": 49 * 24 + 24 * 10,
+    "quantized": 49 * 24 + 24 * 10,
+    "frozen_codes": 49 * 24 + 24 * 10,
+    "batch_ensemble": 3 * (49 * 24 + 24 * 10),
+    "mimo": 25 * 8 * 9 * 3 + 200 * 30,
+}
+
+
+@pytest.mark.parametrize("name", list(trials.TRIALS))
+def test_every_trial_network_has_a_row(offered, tmp_path, name):
+    model, path = trials.train(name).eval(), tmp_path / "network"
+    test, foreign = (
+        trials.digits("test"),
+        {"glyphs": trials.foreign(), "noise": trials.foreign() / 2},
+    )
+    written = storage.save(model, path)
+    settings = {"validation": trials.digits("validation"), "conformal": 0.1}
+    row = u.scorecard(model, test, foreign, path, **settings)
+    assert row["bytes"] == written
+    assert row == u.scorecard(storage.load(path), test, foreign, path, **settings)
+    log_probs = u.predict(model, test[0])
+    assert row["nll"] == u.nll(log_probs, test[1])
+    assert row["accuracy"] > (0.15 if "q" in name or "codes" in name else 0.5)
+    assert row["parameters"] == networks.parameter_count(model)
+    kept = [*model.parameters(), *(m.codes for m in model.modules() if "codes" in m._buffers)]
+    assert row["nonzero"] == sum(int(each.count_nonzero()) for each in kept)
+    if name != "early_exit":
+        assert row["multiply_adds"] == MULTIPLY_ADDS[name]
+    torch.testing.assert_close(
+        u.energy(model, test[0]), -model(test[0]).double().logsumexp(-1).view(-1, 300).mean(0)
+    )
+    if name in ("hashed", "quantized", "frozen_codes"):
+        seen = model[:-1](test[0]).double()
+        torch.testing.assert_close(u.features(model, test[0]), seen)
+    else:
+        with pytest.raises(ValueError, match="an ensemble, or a network whose examples take"):
+            u.features(model, test[0])
+    timed = u.latency(model, test[0], repeats=3)
+    assert 0 < timed[0] <= timed[2]
+
+
+def test_the_multiply_adds_of_an_early_exit_are_expected_over_the_data():
+    x, y = trials.digits("test")
+    model = trials.train("early_exit").eval()
+    first = model.exits[0](model.stages[0](x)).softmax(-1).amax(-1)
+    stay = (first < model.threshold).double()
+    assert 0.05 < stay.mean() < 0.95
+    by_hand = 49 * 24 + 24 * 10 + stay * (24 * 24 + 24 * 10)
+    assert u.multiply_adds(model, x) == pytest.approx(by_hand.mean().item())
+    order = stay.argsort()  # those that leave early come first: their cost is not the expected one
+    rows = [
+        u.scorecard(model, (x[i], y[i]), trials.foreign(), shifted={})
+        for i in (order, order.flip(0))
+    ]
+    assert rows[0]["multiply_adds"] == rows[1]["multiply_adds"]
+    assert rows[0]["multiply_adds"] == pytest.approx(by_hand.mean().item())
 
 
 def test_batches_and_the_order_of_members_do_not_matter(sets):
@@ -229,6 +401,10 @@ def test_bad_input(sets, tmp_path):
         card(model, (x[:0], y[:0]), ood)
     with pytest.raises(ValueError, match="ood: the data are empty"):
         card(model, (x, y), ood[:0])
+    with pytest.raises(TypeError, match=r"ood\['a'\]: x must be a torch tensor, not tuple"):
+        card(model, (x, y), {"a": (ood, y)})
+    with pytest.raises(TypeError, match="labels must be real numbers"):
+        card(model, (x, y.cfloat()), ood)
     with pytest.raises(TypeError, match="ood: x must be a torch tensor, not tuple"):
         card(model, (x, y), (ood, y))
     with pytest.raises(ValueError, match="ood: x contains NaN"):
@@ -252,6 +428,16 @@ def test_inputs_that_are_no_images_have_no_default_shifts():
     with pytest.raises(ValueError, match="say which shifted= versions"):
         u.scorecard(Fixed(), (x, y), x)
     assert u.scorecard(Fixed(), (x, y), x, shifted={})["nll_shifted"] is None
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_no_shifts_of_what_is_not_finite(bad):
+    x = torch.zeros(2, 1, 28, 28)
+    x[1, 0, 3, 3] = bad
+    with pytest.raises(ValueError, match="x contains NaN or infinity"):
+        u.default_shifts(x)
+    with pytest.raises(TypeError, match="seed must be a number"):
+        u.default_shifts(x[:1], None)
 
 
 # --- the table and the figure ------------------------------------------------------------------
@@ -302,6 +488,10 @@ def test_figure():
     assert a.get_marker() != b.get_marker()
     assert a.get_color() != b.get_color()
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["A", "B"]
+    plt.close(figure)
+    named = [each | {"auroc_omniglot": 0.7} for each in rows]
+    figure = plotting.against_bytes(named, ("auroc_omniglot",))
+    assert figure.axes[0].get_ylabel() == "AUROC, omniglot"
     plt.close(figure)
     with pytest.raises(ValueError, match="nll was not measured for 'A', 'B', 'A'"):
         plotting.against_bytes(rows)

@@ -43,9 +43,9 @@ def groupings(d):
 def test_forward_is_the_dense_layer(rows, columns, batch, bias):
     layer = tt_layer(rows, columns, bias=bias)
     weight = torch.from_numpy(TTMatrix([c.detach().numpy() for c in layer.cores]).full())
-    torch.testing.assert_close(layer.weight().detach(), weight, rtol=0, atol=1e-13)
+    torch.testing.assert_close(layer.dense_weight.detach(), weight, rtol=0, atol=1e-13)
     x = noise(*batch, layer.in_features)
-    expected = x @ weight.T + (layer.full_bias() if bias else 0)
+    expected = x @ weight.T + (layer.dense_bias if bias else 0)
     torch.testing.assert_close(layer(x), expected, rtol=0, atol=1e-12)
 
 
@@ -55,7 +55,7 @@ def test_every_order_gives_the_same_values_and_gradients(rows, columns, batch):
     layer = tt_layer(rows, columns)
     x, up = noise(batch, layer.in_features).requires_grad_(), noise(batch, layer.out_features)
     inputs = [x, *layer.cores, layer.bias]
-    y = x @ layer.weight().T + layer.bias
+    y = x @ layer.dense_weight.T + layer.bias
     expected = y, *torch.autograd.grad(y, inputs, up)
     for ends, forwards in itertools.product(groupings(len(rows)), (True, False)):
         y = tt_product.product(list(layer.cores), x, layer.bias, ends, forwards)
@@ -75,7 +75,7 @@ def test_gradients(batch, bias):
 
     x = noise(batch, 6).requires_grad_()
     assert torch.autograd.gradcheck(output, (x, *values))
-    assert torch.autograd.gradcheck(lambda *_: layer.weight(), tuple(layer.cores))
+    assert torch.autograd.gradcheck(lambda *_: layer.dense_weight, tuple(layer.cores))
 
 
 def test_the_plan_is_the_cheapest_of_all_groupings():
@@ -149,15 +149,15 @@ def test_from_linear_respects_rank_and_eps():
     for rank in (1, 2, 4, 8, 16):
         layer = TTLinear.from_linear(linear, (4, 3, 2), (5, 4, 3), rank=rank)
         assert max(layer.ranks) <= rank
-        errors.append((torch.linalg.norm(layer.weight() - linear.weight) / norm).item())
+        errors.append((torch.linalg.norm(layer.dense_weight - linear.weight) / norm).item())
     assert errors == sorted(errors, reverse=True)
     for eps in (0.1, 0.5):
         layer = TTLinear.from_linear(linear, (4, 3, 2), (5, 4, 3), eps=eps)
-        assert torch.linalg.norm(layer.weight() - linear.weight) <= eps * norm
+        assert torch.linalg.norm(layer.dense_weight - linear.weight) <= eps * norm
     two = TTLinear.from_linear(linear, (4, 6), (5, 12), rank=3)  # the best rank 3 of one unfolding
     unfolded = linear.weight.reshape(4, 6, 5, 12).permute(0, 2, 1, 3).reshape(20, 72)
     tail = torch.linalg.svdvals(unfolded)[3:].norm()
-    torch.testing.assert_close(torch.linalg.norm(two.weight() - linear.weight), tail)
+    torch.testing.assert_close(torch.linalg.norm(two.dense_weight - linear.weight), tail)
 
 
 def test_from_linear_keeps_what_is_frozen_and_needs_one_shape_only():
@@ -188,7 +188,7 @@ def test_factor_shape():
 
 def second_moment(layers):
     """E W² over the entries of the weights."""
-    return torch.stack([layer.weight().detach().square().mean() for layer in layers]).mean()
+    return torch.stack([layer.dense_weight.detach().square().mean() for layer in layers]).mean()
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def second_moment(layers):
 def test_the_weight_starts_with_the_variance_of_he(rows, columns, rank):
     layers = [TTLinear(rows, columns, rank, seed=seed) for seed in range(200)]
     assert second_moment(layers) * layers[0].in_features / 2 == pytest.approx(1, abs=0.15)
-    assert torch.stack([layer.weight().mean() for layer in layers]).mean().abs() < 1e-3
+    assert torch.stack([layer.dense_weight.mean() for layer in layers]).mean().abs() < 1e-3
     assert not layers[0].bias.any()
 
 
@@ -223,7 +223,7 @@ def test_wrong_starts_explode_or_vanish():
 
 def test_the_train_of_the_bias_starts_at_zero_and_can_leave_it():
     layer = TTLinear((4, 3, 2), (2, 3, 4), 3, "tt")
-    assert not layer.full_bias().any()
+    assert not layer.dense_bias.any()
     (layer(noise(5, 24).float()) ** 3).sum().backward()
     assert layer.bias_cores[-1].grad.abs().min() > 0
     assert sum(core.numel() for core in layer.bias_cores) == 4 * 3 + 3 * 3 * 3 + 3 * 2
@@ -251,20 +251,35 @@ def test_seeds_and_ranks():
     [
         (((2, 3), (2, 3, 4), 2), "must be of one length"),
         (((), (), 2), "must be of one length, at least 1"),
-        (((2, 0), (2, 3), 2), "positive whole numbers"),
-        (((2, 1.5), (2, 3), 2), "positive whole numbers"),
+        (((2, 0), (2, 3), 2), "factor of the row shape must be a whole number of at least 1"),
+        (((2, 3), (2, 1.5), 2), "factor of the column shape must be a whole number"),
         (((1,) * 65, (1,) * 65, 1), "at most 64 factors, not 65"),
         (((2, 3), (2, 3), 0), "rank must be a whole number of at least 1, not 0"),
         (((2, 3), (2, 3), 1.5), "rank must be a whole number"),
-        (((2, 3), (2, 3), True), "rank must be a whole number of at least 1, not True"),
         (((2, 3), (2, 3), (1, 2)), "3 whole numbers from 1 to 1"),
-        (((2, 3), (2, 3), (1, 0, 1)), "3 whole numbers from 1 to 1"),
+        (((2, 3), (2, 3), (1, 0, 1)), "each rank must be a whole number of at least 1"),
         (((2, 3), (2, 3), (2, 2, 1)), "3 whole numbers from 1 to 1"),
         (((2, 3), (2, 3), 2, "dense"), "bias must be True, False"),
     ],
 )
 def test_bad_arguments(arguments, match):
     with pytest.raises(ValueError, match=match):
+        TTLinear(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ((6, (2, 3), 2), "the row shape must be a tuple of factors, not 6"),
+        (((2, 3), "23", 2), "the column shape must be a tuple of factors, not '23'"),
+        (((2, "3"), (2, 3), 2), "factor of the row shape must be a number"),
+        (((2, 3), (2, 3), True), "rank must be a number, not True"),
+        (((2, 3), (2, 3), None), "rank must be a number, not None"),
+        (((2, 3), (2, 3), (1, None, 1)), "each rank must be a number"),
+    ],
+)
+def test_arguments_that_are_no_numbers(arguments, match):
+    with pytest.raises(TypeError, match=match):
         TTLinear(*arguments)
 
 
@@ -289,8 +304,8 @@ def test_bad_inputs_and_layers():
         TTLinear.from_linear(linear)
     with pytest.raises(TypeError, match=r"expected an nn\.Linear, not Conv2d"):
         TTLinear.from_linear(nn.Conv2d(1, 1, 3))
-    for n, d in ((0, 2), (6, 0), (6.5, 1)):
-        with pytest.raises(ValueError, match=f"cannot write {n} as a product of {d} factors"):
+    for n, d, name in ((0, 2, "n"), (6, 0, "d"), (6.5, 1, "n"), (math.nan, 2, "n")):
+        with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1"):
             factor_shape(n, d)
 
 

@@ -1,4 +1,5 @@
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -87,6 +88,17 @@ def test_one_example_one_class():
     assert u.entropy(alone).item() == 0
 
 
+@pytest.mark.parametrize("members", [1, 3])
+def test_the_max_probability_score_of_the_most_certain_has_an_order(members):
+    gaps = torch.tensor([0.5, 10, 36, 37, 40, 45, 50, 300, 700], dtype=torch.double)
+    logits = torch.stack([gaps, torch.zeros_like(gaps), -gaps], -1)
+    log_probs = logits.log_softmax(-1).expand(members, -1, -1)
+    expected = (torch.exp(-gaps) + torch.exp(-2 * gaps)) * log_probs[0, :, 0].exp()
+    np.testing.assert_allclose(u.max_probability_score(log_probs), expected, rtol=1e-12)
+    scores = u.max_probability_score(log_probs)
+    assert u.auroc(scores[5:], scores[2:5]) == 1
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -113,6 +125,27 @@ def test_bad_log_probs(log_probs, y, spoil, message):
 def test_bad_labels(log_probs, y, bad, message):
     with pytest.raises(ValueError, match=message):
         u.accuracy(log_probs, bad(y))
+
+
+@pytest.mark.parametrize(
+    "metric", [u.accuracy, u.nll, u.brier, lambda log_probs, _: u.entropy(log_probs)]
+)
+def test_what_is_no_real_number_is_refused(metric, log_probs, y):
+    with pytest.raises(TypeError, match=r"log_probs must be real numbers, not torch\.complex64"):
+        metric(log_probs.cfloat(), y)
+    with pytest.raises(TypeError, match="log_probs is a masked array: choose the entries"):
+        metric(np.ma.array(log_probs.numpy(), mask=False), y)
+    with pytest.raises(TypeError, match="log_probs must be numbers, not str"):
+        metric("log_probs", y)
+
+
+@pytest.mark.parametrize("metric", [u.accuracy, u.nll, u.brier])
+def test_labels_that_are_no_real_numbers_are_refused(metric, log_probs, y):
+    with pytest.raises(TypeError, match=r"y must be real numbers, not torch\.complex64"):
+        metric(log_probs, y.cfloat())
+    with pytest.raises(TypeError, match="y is a masked array"):
+        metric(log_probs, np.ma.array(y.numpy(), mask=False))
+    assert metric(log_probs.requires_grad_(), y.tolist()) == metric(log_probs, y)
 
 
 # --- out of distribution -----------------------------------------------------------------------
@@ -253,9 +286,52 @@ def test_inputs_of_a_wrong_type(x, spoil, message):
         u.predict(network(), spoil(x))
 
 
-def test_bad_batch_size(x):
-    with pytest.raises(ValueError, match="batch_size"):
-        u.predict(network(), x, batch_size=0)
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"batch_size": 0}, ValueError),
+        ({"batch_size": 1.5}, ValueError),
+        ({"batch_size": None}, TypeError),
+        ({"seed": None}, TypeError),
+        ({"seed": -1}, ValueError),
+    ],
+)
+def test_bad_numbers(x, arguments, error):
+    with pytest.raises(error, match=f"{min(arguments)} must be"):
+        u.predict(network(), x, **arguments)
+
+
+def test_numbers_of_numpy_are_the_same_settings(x):
+    model = nn.Sequential(network(), Noisy().double())
+    expected = u.predict(model, x, samples=2, seed=1, batch_size=5)
+    numbers = {"samples": np.int64(2), "seed": np.int64(1), "batch_size": np.float64(5)}
+    assert torch.equal(u.predict(model, x, **numbers), expected)
+
+
+def test_a_network_that_returns_a_tuple_is_refused(x):
+    class Two(nn.Module):
+        def forward(self, x):
+            return x, x
+
+    with pytest.raises(ValueError, match="returned tuple for 25 examples"):
+        u.predict(Two(), x)
+
+
+def test_threads_predict_as_if_they_were_alone(x):
+    model = nn.Sequential(network(), Noisy().double())
+    expected, drawn = u.predict(model, x, samples=20, batch_size=2), {}
+
+    def draw(i):
+        drawn[i] = u.predict(model, x, samples=20, batch_size=2)
+
+    threads = [threading.Thread(target=draw, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(torch.equal(drawn[i], expected) for i in range(4))
+    assert model[1].sampling is False
+    assert all(module.training for module in model.modules())
 
 
 def test_very_confident_predictions_still_have_an_order():
@@ -288,6 +364,9 @@ def test_a_network_that_returns_no_logits_for_each_example_is_refused(network, s
 def test_an_ensemble_may_be_given_a_batch_for_each_member():
     ensemble = networks.Ensemble([networks.lenet5(seed=seed) for seed in range(2)])
     x = torch.rand(2, 3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
-    log_probs = u.predict(ensemble, x)
-    for member, batch, each in zip(ensemble.members, x, log_probs, strict=True):
-        assert torch.equal(u.predict(member, batch)[0], each)
+    for batch_size in (1000, 2, 1):
+        log_probs = u.predict(ensemble, x, batch_size=batch_size)
+        for member, batch, each in zip(ensemble.members, x, log_probs, strict=True):
+            assert torch.equal(u.predict(member, batch, batch_size=batch_size)[0], each)
+    with pytest.raises(ValueError, match="empty"):
+        u.predict(ensemble, x[:, :0])

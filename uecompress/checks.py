@@ -104,6 +104,19 @@ def finite(**tensors):
             raise ValueError(f"{name} contains NaN or infinity")
 
 
+def floating(**tensors):
+    """An error that names the first tensor that is not one of real floating-point numbers.
+
+    Raises:
+        TypeError: integers, booleans, complex numbers; no tensor at all.
+    """
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, torch.Tensor):
+            raise TypeError(f"{name} must be a tensor, not {type(tensor).__name__}")
+        if not tensor.is_floating_point():
+            raise TypeError(f"{name} must be of floating-point numbers, not {tensor.dtype}")
+
+
 def same_shape(**tensors):
     """An error that names the tensors, where their shapes differ."""
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}

@@ -18,9 +18,12 @@ def gaussian_kl(mean_q, covariance_q, mean_p, covariance_p):
         covariance_p: (n, n), symmetric and positive definite.
 
     Raises:
+        TypeError: not tensors of floating-point numbers.
         ValueError: shapes that do not fit, a mean that is not finite, or a covariance that is not
             symmetric and positive definite.
     """
+    checks.floating(mean_q=mean_q, covariance_q=covariance_q)
+    checks.floating(mean_p=mean_p, covariance_p=covariance_p)
     shapes = [tuple(t.shape) for t in (mean_q, covariance_q, mean_p, covariance_p)]
     (n,) = shapes[0] if len(shapes[0]) == 1 else (-1,)
     if shapes != [(n,), (n, n), (n,), (n, n)]:
@@ -47,9 +50,16 @@ def diagonal_gaussian_kl(mean_q, variance_q, mean_p, variance_p):
         variance_p: the same shape, or a number; positive.
 
     Raises:
+        TypeError: tensors of anything but floating-point numbers.
         ValueError: shapes that differ, a mean that is not finite, or a variance that is not
             positive and finite.
     """
+    checks.floating(mean_q=mean_q, variance_q=variance_q)
+    for name, p in {"mean_p": mean_p, "variance_p": variance_p}.items():
+        if isinstance(p, torch.Tensor):
+            checks.floating(**{name: p})
+        else:
+            checks.real(name, p)
     mean_p, variance_p = (
         torch.as_tensor(p, dtype=variance_q.dtype, device=variance_q.device)
         for p in (mean_p, variance_p)
@@ -80,10 +90,10 @@ def standard_normal_kl(mu, log_sigma2):
         ValueError: shapes that differ.
     """
     checks.same_shape(mu=mu, log_sigma2=log_sigma2)
-    return StandardNormalKL.apply(mu, log_sigma2, log_sigma2.detach().exp())
+    return _StandardNormalKL.apply(mu, log_sigma2, log_sigma2.detach().exp())
 
 
-class StandardNormalKL(torch.autograd.Function):
+class _StandardNormalKL(torch.autograd.Function):
     """The formula of :func:`standard_normal_kl` with its derivatives, μ and ½ (σ² − 1)."""
 
     @staticmethod

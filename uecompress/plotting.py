@@ -8,7 +8,7 @@ import seaborn as sns
 from matplotlib.ticker import PercentFormatter
 
 from uecompress import checks
-from uecompress.uncertainty import HEADS
+from uecompress.uncertainty import head
 
 GUESS = "0.35"  # the grey of everything the reader guessed
 PERCENT = {"error": "error (%)", "accuracy": "accuracy (%)", "ece": "ECE (%)", "fpr95": "FPR95 (%)"}
@@ -107,7 +107,7 @@ def against_bytes(rows, quantities=("error", "nll", "auroc")):
         percent = key in PERCENT
         axis.set(xscale="log", xlabel="file (bytes)")
         axis.margins(x=0.1)
-        axis.set_ylabel(PERCENT[key] if percent else HEADS[key][0])
+        axis.set_ylabel(PERCENT[key] if percent else head(key)[0])
         if percent:
             axis.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)

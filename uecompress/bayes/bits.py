@@ -11,16 +11,26 @@ from dataclasses import dataclass
 
 import torch
 
+from uecompress import checks
 from uecompress.networks import linear_and_conv_layers, shrink
 from uecompress.networks.values import half, with_new_values
 
 
 @dataclass(frozen=True)
 class BitPrecision:
-    """A floating-point format: a sign, ``exponent`` and ``mantissa`` bits."""
+    """A floating-point format: a sign, ``exponent`` and ``mantissa`` bits.
+
+    Raises:
+        TypeError: a number of bits that is no number.
+        ValueError: one that is not whole or below 0.
+    """
 
     exponent: int
     mantissa: int
+
+    def __post_init__(self):
+        for name in ("exponent", "mantissa"):
+            checks.whole(name, getattr(self, name), 0)
 
     @property
     def bits(self):
@@ -42,10 +52,12 @@ def mantissa_bits(std):
         The number for every entry, an integer tensor.
 
     Raises:
-        ValueError: a standard deviation that is not positive.
+        TypeError: not a tensor of floating-point numbers.
+        ValueError: a standard deviation that is not positive and finite.
     """
-    if not (std > 0).all():
-        raise ValueError("posterior standard deviations must be positive")
+    checks.floating(std=std)
+    if not ((std > 0) & (std < math.inf)).all():
+        raise ValueError("posterior standard deviations must be positive and finite")
     return (-(2 * std).log2()).ceil().sub(1).clamp(0, 23).long()
 
 
@@ -121,8 +133,7 @@ def fixed_point(model, pruned, step=1.0):
         ValueError: ``step`` not positive, networks that do not correspond, a variance that is not
             positive, weights or biases that are not finite.
     """
-    if not 0 < step < math.inf:
-        raise ValueError(f"step must be positive and finite, not {step}")
+    step = checks.positive("step", step)
     stds = {name: stds for name, _, stds in _posteriors(model, pruned)}
 
     def function(name, layer):
@@ -160,12 +171,14 @@ def counted_rates(original, small, bits):
         The two rates.
 
     Raises:
-        ValueError: not one number of bits for each layer.
+        TypeError: a number of bits that is no number.
+        ValueError: not one positive number of bits for each layer.
     """
     before = sum(layer.weight.numel() for _, layer in linear_and_conv_layers(original))
     sizes = [layer.weight.numel() for _, layer in linear_and_conv_layers(small)]
     if len(sizes) != len(bits):
         raise ValueError(f"{len(bits)} numbers of bits for {len(sizes)} layers")
+    bits = [checks.positive("bits", each) for each in bits]
     total = sum(size * each for size, each in zip(sizes, bits, strict=True))
     return before / sum(sizes), 32 * before / total
 

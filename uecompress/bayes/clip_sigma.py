@@ -2,6 +2,7 @@
 
 import math
 
+from uecompress import checks
 from uecompress.bayes.groups import GroupLayer, GroupLinear
 from uecompress.networks import Ensemble
 
@@ -25,16 +26,14 @@ def clip_sigma(max_sigma=0.2, names=None):
         ValueError: ``max_sigma`` is not positive; at the first step, a name that is not a group
             layer's, or a network without a fully connected one.
     """
-    if not max_sigma > 0:
-        raise ValueError(f"max_sigma must be positive, not {max_sigma}")
-    largest = 2 * math.log(max_sigma)
+    largest = 2 * math.log(checks.positive("max_sigma", max_sigma))
 
     def after_step(model, progress):
         layers = {n: m for n, m in model.named_modules() if isinstance(m, GroupLayer)}
         for name in names or ():
             if name not in layers:
                 raise ValueError(f"{name!r} is not a group layer; there are {', '.join(layers)}")
-        chosen = first_linears(model) if names is None else [layers[name] for name in names]
+        chosen = _first_linears(model) if names is None else [layers[name] for name in names]
         if names is None and not chosen:
             raise ValueError("the network has no fully connected group layer")
         for layer in chosen:
@@ -45,11 +44,11 @@ def clip_sigma(max_sigma=0.2, names=None):
     return after_step
 
 
-def first_linears(module):
+def _first_linears(module):
     """The first fully connected group layer of a network; of each member, if it is an ensemble."""
     if isinstance(module, GroupLinear):
         return [module]
     ensemble = isinstance(module, Ensemble)
     parts = module.members if ensemble else module.children()
-    found = [layers for part in parts if (layers := first_linears(part))]
+    found = [layers for part in parts if (layers := _first_linears(part))]
     return [layer for layers in (found if ensemble else found[:1]) for layer in layers]

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from uecompress import uncertainty
+from uecompress import checks, uncertainty
 
 
 @dataclass(frozen=True)
@@ -12,11 +12,19 @@ class DescriptionLength:
 
     ``structure`` is L(f), ``weights`` is L(w* | f), ``data`` is L(D | w*, f), and ``total`` is
     their sum. The inputs x are known to both sides and cost nothing.
+
+    Raises:
+        TypeError: a part that is no number.
+        ValueError: a part that is negative or not finite.
     """
 
     structure: float
     weights: float
     data: float
+
+    def __post_init__(self):
+        for name in ("structure", "weights", "data"):
+            checks.within(name, getattr(self, name), 0, math.inf, open_high=True)
 
     @property
     def total(self):
@@ -42,11 +50,13 @@ def description_length(log_probs, y, *, structure_bytes, weight_bytes):
         weight_bytes: size of the weights as they are stored.
 
     Raises:
-        ValueError: a size that is negative or not finite; labels that do not fit ``log_probs``.
+        TypeError: a size that is no number, ``log_probs`` that are no floating-point numbers.
+        ValueError: a size that is negative or not finite; labels that do not fit ``log_probs``, or
+            have probability 0, so that no code tells them.
     """
     sizes = {"structure_bytes": structure_bytes, "weight_bytes": weight_bytes}
     for name, size in sizes.items():
-        if not 0 <= size < math.inf:
-            raise ValueError(f"{name} must be a size in bytes, not {size}")
+        checks.within(name, size, 0, math.inf, open_high=True)
+    checks.floating(log_probs=log_probs)
     nats = uncertainty.nll(log_probs, y) * len(y)
     return DescriptionLength(8 * structure_bytes, 8 * weight_bytes, nats / math.log(2))

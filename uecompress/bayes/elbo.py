@@ -1,5 +1,8 @@
 """The evidence lower bound as a loss, and its Kullback-Leibler term."""
 
+import math
+
+from uecompress import checks
 from uecompress.networks import Ensemble
 from uecompress.training import cross_entropy
 
@@ -35,30 +38,33 @@ def elbo_loss(num_examples, warm_up=None):
         ``loss(model, x, y, progress)``, a scalar in nats per example.
 
     Raises:
-        ValueError: ``num_examples`` below 1, or a pair that is not 0 ≤ start ≤ end ≤ 1.
+        TypeError: ``num_examples`` is no number, ``warm_up`` nothing of the above.
+        ValueError: ``num_examples`` is not whole or below 1; a pair that is not
+            0 ≤ start ≤ end ≤ 1; in training, a weight that is negative or not finite.
     """
-    if not num_examples >= 1:
-        raise ValueError(f"num_examples must be at least 1, not {num_examples}")
-    weight = warm_up_weight(warm_up)
+    num_examples = checks.whole("num_examples", num_examples)
+    weight = _warm_up_weight(warm_up)
 
     def loss(model, x, y, progress):
         ensembles = [module for module in model.modules() if isinstance(module, Ensemble)]
         members = len(ensembles[0].members) if ensembles else 1
         misfit = cross_entropy(model, x, y, progress)
-        return misfit + weight(progress) * kl(model) / (members * num_examples)
+        share = checks.within("weight of the KL", weight(progress), 0, math.inf, open_high=True)
+        return misfit + share * kl(model) / (members * num_examples)
 
     return loss
 
 
-def warm_up_weight(warm_up):
+def _warm_up_weight(warm_up):
     """The weight of the KL as a function of training progress."""
     if warm_up is None:
         return lambda progress: 1.0
     if callable(warm_up):
         return warm_up
-    start, end = warm_up
-    if not 0 <= start <= end <= 1:
-        raise ValueError(f"warm_up must be a pair 0 <= start <= end <= 1, not {warm_up}")
+    if not isinstance(warm_up, tuple | list) or len(warm_up) != 2:
+        raise TypeError(f"warm_up must be None, a pair or a function, not {warm_up!r}")
+    start = checks.within("the start of warm_up", warm_up[0], 0, 1)
+    end = checks.within("the end of warm_up", warm_up[1], start, 1)
     if start == end:
         return lambda progress: float(progress >= start)
     return lambda progress: min(max((progress - start) / (end - start), 0.0), 1.0)

@@ -9,6 +9,7 @@ import math
 
 import torch
 
+from uecompress import checks
 from uecompress.divergences import cholesky
 
 
@@ -25,11 +26,12 @@ def linear_posterior(features, y, *, prior_precision, noise_precision):
         The mean (D,), which is also the MAP estimate, and the covariance (D, D).
 
     Raises:
+        TypeError: complex numbers, a precision that is no number.
         ValueError: shapes that do not fit, values that are not finite, precisions that are not
             positive.
     """
-    features, y = check_regression(features, y, prior_precision, noise_precision)
-    root = cholesky(precision_matrix(features, prior_precision, noise_precision), "precision")
+    features, y = _check_regression(features, y, prior_precision, noise_precision)
+    root = cholesky(_precision_matrix(features, prior_precision, noise_precision), "precision")
     covariance = torch.cholesky_inverse(root)  # (3.54)
     return noise_precision * covariance @ (features.T @ y), covariance  # (3.53)
 
@@ -47,11 +49,11 @@ def log_evidence(features, y, *, prior_precision, noise_precision):
         noise_precision: β.
 
     Raises:
-        ValueError: as in :func:`linear_posterior`.
+        TypeError, ValueError: as in :func:`linear_posterior`.
     """
-    features, y = check_regression(features, y, prior_precision, noise_precision)
+    features, y = _check_regression(features, y, prior_precision, noise_precision)
     alpha, beta = prior_precision, noise_precision
-    root = cholesky(precision_matrix(features, alpha, beta), "precision")
+    root = cholesky(_precision_matrix(features, alpha, beta), "precision")
     mean = torch.cholesky_solve(beta * (features.T @ y)[:, None], root)[:, 0]
     n, d = features.shape
     energy = (beta * (y - features @ mean).square().sum() + alpha * mean.square().sum()) / 2
@@ -74,11 +76,11 @@ def maximize_evidence(features, y, *, iterations=10_000, tolerance=1e-10):
     Raises:
         ValueError: as in :func:`linear_posterior`; data that the features explain exactly or not
             at all, for which a precision grows without limit; no convergence; ``iterations``
-            below 1.
+            below 1, ``tolerance`` not positive.
     """
-    if not iterations >= 1:
-        raise ValueError(f"iterations must be at least 1, not {iterations}")
-    features, y = check_regression(features, y, 1.0, 1.0)
+    iterations = checks.whole("iterations", iterations)
+    tolerance = checks.positive("tolerance", tolerance)
+    features, y = _check_regression(features, y, 1.0, 1.0)
     # In units in which both have mean square 1 the limit of 1e12 is the same for all data.
     unit, unit_y = (max(a.square().mean().sqrt().item(), 1e-150) for a in (features, y))
     features, y = features / unit, y / unit_y
@@ -99,24 +101,23 @@ def maximize_evidence(features, y, *, iterations=10_000, tolerance=1e-10):
     raise ValueError(f"no convergence in {iterations} iterations, the last change was {change:.1e}")
 
 
-def precision_matrix(features, prior_precision, noise_precision):
+def _precision_matrix(features, prior_precision, noise_precision):
     """The precision matrix of the posterior, A = α I + β Φᵀ Φ (D, D)."""
     identity = torch.eye(features.shape[1], dtype=features.dtype)
     return prior_precision * identity + noise_precision * features.T @ features  # (3.54)
 
 
-def check_regression(features, y, prior_precision, noise_precision):
+def _check_regression(features, y, prior_precision, noise_precision):
     """Features and targets in float64, or an error that says what is wrong with them."""
-    features = torch.as_tensor(features, dtype=torch.float64)
-    y = torch.as_tensor(y, dtype=torch.float64)
+    features, y = torch.as_tensor(features), torch.as_tensor(y)
+    if features.is_complex() or y.is_complex():
+        raise TypeError("features and y must be real, not complex")
+    features, y = features.double(), y.double()
     if features.ndim != 2 or 0 in features.shape or y.shape != features.shape[:1]:
         raise ValueError(
             f"expected features (N, D) and y (N,), got {tuple(features.shape)}, {tuple(y.shape)}"
         )
-    if not (torch.isfinite(features).all() and torch.isfinite(y).all()):
-        raise ValueError("features and y must be finite")
-    precisions = {"prior_precision": prior_precision, "noise_precision": noise_precision}
-    for name, precision in precisions.items():
-        if not 0 < precision < math.inf:
-            raise ValueError(f"{name} must be positive and finite, not {precision}")
+    checks.finite(features=features, y=y)
+    checks.positive("prior_precision", prior_precision)
+    checks.positive("noise_precision", noise_precision)
     return features, y

@@ -8,7 +8,8 @@ import math
 
 import torch
 
-from uecompress.bayes.mean_field import MeanFieldConv2d, MeanFieldLinear, posteriors
+from uecompress import checks
+from uecompress.bayes.mean_field import MeanFieldLayer
 from uecompress.bayes.prune import prune
 
 
@@ -27,10 +28,10 @@ def graves_prior(model, progress=None):
     Raises:
         ValueError: there is no mean-field layer.
     """
-    layers = [m for m in model.modules() if isinstance(m, MeanFieldLinear | MeanFieldConv2d)]
+    layers = [m for m in model.modules() if isinstance(m, MeanFieldLayer)]
     if not layers:
         raise ValueError("the network has no mean-field layer")
-    pairs = [pair for layer in layers for pair in posteriors(layer)]
+    pairs = [pair for layer in layers for pair in layer.posteriors()]
     count = sum(mu.numel() for mu, _ in pairs)
     mean = sum(mu.sum() for mu, _ in pairs) / count
     spread = sum((mu - mean).square().sum() + log_sigma2.exp().sum() for mu, log_sigma2 in pairs)
@@ -57,7 +58,11 @@ def graves_prune(model, threshold):
 
 
 def log_alpha_of(threshold):
-    """The log alpha at which lambda = exp(−1 / (2 alpha)) reaches ``threshold``, in (0, 1)."""
-    if not 0 < threshold < 1:
-        raise ValueError(f"the threshold of lambda must be in (0, 1), not {threshold}")
+    """The log alpha at which lambda = exp(−1 / (2 alpha)) reaches ``threshold``, in (0, 1).
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is outside (0, 1).
+    """
+    threshold = checks.within("threshold", threshold, 0, 1, open_low=True, open_high=True)
     return -math.log(-2 * math.log(threshold))

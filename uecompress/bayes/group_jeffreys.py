@@ -14,7 +14,7 @@ from uecompress.bayes.groups import GroupConv2d, GroupLinear
 from uecompress.bayes.log_uniform import log_uniform_kl
 
 
-class JeffreysScales:
+class _JeffreysScales:
     """q(z_i) = N(``z_mu``, exp ``z_log_sigma2``) and p(z_i) ∝ 1 / ``|z_i|`` for every group i."""
 
     def make_scales(self, groups):
@@ -49,7 +49,7 @@ class JeffreysScales:
         return log_uniform_kl(self.log_alpha).sum()
 
 
-class GroupJeffreysLinear(JeffreysScales, GroupLinear):
+class GroupJeffreysLinear(_JeffreysScales, GroupLinear):
     """A Linear layer whose input neurons prune themselves.
 
     It draws in training and while ``sampling`` is True, fresh scales and weights for every example;
@@ -59,21 +59,19 @@ class GroupJeffreysLinear(JeffreysScales, GroupLinear):
         in_features: size of the input; each entry has a scale.
         out_features: size of the output.
         bias: whether there are biases, which have a standard normal prior and no scale.
-        initial_log_sigma2: log variance of every weight and bias at the start.
+        initial_log_sigma2: log variance of every weight and bias at the start; −9 if not given.
+
+    Raises:
+        TypeError: an argument that is no number.
+        ValueError: a size that is not a whole number of at least 1; ``initial_log_sigma2`` is not
+            finite.
     """
 
 
-class GroupJeffreysConv2d(JeffreysScales, GroupConv2d):
+class GroupJeffreysConv2d(_JeffreysScales, GroupConv2d):
     """A Conv2d layer whose filters prune themselves, as in :class:`GroupJeffreysLinear`.
 
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output; each filter has a scale, which its bias shares.
-        kernel_size: a number, or (height, width).
-        stride: as in ``nn.Conv2d``.
-        padding: zero padding, as in ``nn.Conv2d``.
-        dilation: as in ``nn.Conv2d``.
-        groups: as in ``nn.Conv2d``.
-        bias: whether there are biases.
-        initial_log_sigma2: log variance of every weight and bias at the start.
+    The arguments are those of :class:`Conv2dLayer <uecompress.networks.Conv2dLayer>`, and
+    ``initial_log_sigma2`` as in :class:`GroupJeffreysLinear`. Each filter has a scale, which its
+    bias shares.
     """

@@ -20,7 +20,7 @@ from uecompress import checks
 from uecompress.bayes.groups import GroupConv2d, GroupLinear
 
 
-class HorseshoeScales:
+class _HorseshoeScales:
     """Log-normal posteriors of s_a and s_b, one each, and of alpha and beta, one for each group."""
 
     def make_scales(self, groups, tau_0=1e-5):
@@ -29,8 +29,7 @@ class HorseshoeScales:
         s_a starts at the scale of its prior, τ₀², and s_b, whose prior has the heavy tail, at
         1 / τ₀². So s is about 1; starting s_a there would cost 1 / τ₀² nats.
         """
-        checks.positive("tau_0", tau_0)
-        self.tau_0 = float(tau_0)
+        self.tau_0 = tau_0 = checks.positive("tau_0", tau_0)
         for name, size in {"s_a": (), "s_b": (), "alpha": (groups,), "beta": (groups,)}.items():
             setattr(self, f"{name}_mu", nn.Parameter(torch.zeros(size)))
             setattr(self, f"{name}_log_sigma2", nn.Parameter(torch.full(size, -9.0)))
@@ -80,7 +79,7 @@ class HorseshoeScales:
         """
         return (
             self.sum_over_group(self.weight_variance()).log()
-            - (self.sum_over_group(self.weight_mean().square()) + 1e-30).log()
+            - (self.sum_over_group(self.dense_weight.square()) + 1e-30).log()
         )
 
     def scale_kl(self):
@@ -93,7 +92,7 @@ class HorseshoeScales:
         )
 
 
-class HorseshoeLinear(HorseshoeScales, GroupLinear):
+class HorseshoeLinear(_HorseshoeScales, GroupLinear):
     """A Linear layer whose input neurons prune themselves.
 
     It draws in training and while ``sampling`` is True, fresh scales and weights for every example;
@@ -103,31 +102,22 @@ class HorseshoeLinear(HorseshoeScales, GroupLinear):
         in_features: size of the input; each entry has a scale.
         out_features: size of the output.
         bias: whether there are biases, which have a standard normal prior and no scale.
-        initial_log_sigma2: log variance of every weight and bias at the start.
-        tau_0: scale of the prior of the layer's common scale, positive.
+        initial_log_sigma2: log variance of every weight and bias at the start; −9 if not given.
+        tau_0: scale of the prior of the layer's common scale, positive; 10⁻⁵ if not given.
 
     Raises:
-        ValueError: ``tau_0`` is not positive.
+        TypeError: an argument that is no number.
+        ValueError: a size that is not a whole number of at least 1; ``tau_0`` is not positive,
+            ``initial_log_sigma2`` is not finite.
     """
 
 
-class HorseshoeConv2d(HorseshoeScales, GroupConv2d):
+class HorseshoeConv2d(_HorseshoeScales, GroupConv2d):
     """A Conv2d layer whose filters prune themselves, as in :class:`HorseshoeLinear`.
 
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output; each filter has a scale, which its bias shares.
-        kernel_size: a number, or (height, width).
-        stride: as in ``nn.Conv2d``.
-        padding: zero padding, as in ``nn.Conv2d``.
-        dilation: as in ``nn.Conv2d``.
-        groups: as in ``nn.Conv2d``.
-        bias: whether there are biases.
-        initial_log_sigma2: log variance of every weight and bias at the start.
-        tau_0: scale of the prior of the layer's common scale, positive.
-
-    Raises:
-        ValueError: ``tau_0`` is not positive.
+    The arguments are those of :class:`Conv2dLayer <uecompress.networks.Conv2dLayer>`, and
+    ``initial_log_sigma2`` and ``tau_0`` as in :class:`HorseshoeLinear`. Each filter has a scale,
+    which its bias shares.
     """
 
 
@@ -137,12 +127,13 @@ def log_normal_gamma_kl(mu, log_sigma2, shape, scale):
     a log b + log Γ(a) − a μ + exp(μ + σ²/2) / b − ½ (log 2πσ² + 1).
 
     Raises:
-        ValueError: ``shape`` or ``scale`` is not positive.
+        ValueError: shapes that differ, a ``shape`` or ``scale`` that is not positive.
     """
+    checks.same_shape(mu=mu, log_sigma2=log_sigma2)
     shape, scale = checks.positive("shape", shape), checks.positive("scale", scale)
     energy = (mu + 0.5 * log_sigma2.exp() - math.log(scale)).exp()
     constant = shape * math.log(scale) + math.lgamma(shape)
-    return constant - shape * mu + energy - log_normal_entropy(log_sigma2)
+    return constant - shape * mu + energy - _log_normal_entropy(log_sigma2)
 
 
 def log_normal_inverse_gamma_kl(mu, log_sigma2, shape, scale):
@@ -151,14 +142,15 @@ def log_normal_inverse_gamma_kl(mu, log_sigma2, shape, scale):
     −a log b + log Γ(a) + a μ + b exp(−μ + σ²/2) − ½ (log 2πσ² + 1).
 
     Raises:
-        ValueError: ``shape`` or ``scale`` is not positive.
+        ValueError: shapes that differ, a ``shape`` or ``scale`` that is not positive.
     """
+    checks.same_shape(mu=mu, log_sigma2=log_sigma2)
     shape, scale = checks.positive("shape", shape), checks.positive("scale", scale)
     energy = scale * (0.5 * log_sigma2.exp() - mu).exp()
     constant = math.lgamma(shape) - shape * math.log(scale)
-    return constant + shape * mu + energy - log_normal_entropy(log_sigma2)
+    return constant + shape * mu + energy - _log_normal_entropy(log_sigma2)
 
 
-def log_normal_entropy(log_sigma2):
+def _log_normal_entropy(log_sigma2):
     """½ (log 2πσ² + 1): the entropy of the Gaussian log of the variable."""
     return 0.5 * (math.log(2 * math.pi) + log_sigma2 + 1)

@@ -11,8 +11,10 @@ import torch
 from scipy.special import digamma
 from scipy.stats import poisson
 
+from uecompress import checks
+
 K1, K2, K3 = 0.63576, 1.87320, 1.48695  # Molchanov et al. 2017, eq. 14
-C1, C2, C3 = 1.16145124, -1.50204118, 0.58629921  # Kingma et al. 2015, Appendix C
+_C1, _C2, _C3 = 1.16145124, -1.50204118, 0.58629921  # Kingma et al. 2015, Appendix C
 
 
 def log_uniform_kl(log_alpha):
@@ -27,10 +29,10 @@ def log_uniform_kl(log_alpha):
     Returns:
         The KL of every entry.
     """
-    return LogUniformKL.apply(log_alpha, *sigmoids(log_alpha.detach()))
+    return _LogUniformKL.apply(log_alpha, *_sigmoids(log_alpha.detach()))
 
 
-class LogUniformKL(torch.autograd.Function):
+class _LogUniformKL(torch.autograd.Function):
     """The formula of :func:`log_uniform_kl` with its derivative, which shares both sigmoids."""
 
     @staticmethod
@@ -48,13 +50,13 @@ class LogUniformKL(torch.autograd.Function):
         """−k₁ k₃ gate (1 − gate) − ½ (1 − share), times the gradient from above."""
         log_alpha, gate, share = ctx.saved_tensors
         if torch.is_grad_enabled():  # a second derivative is wanted
-            gate, share = sigmoids(log_alpha)
+            gate, share = _sigmoids(log_alpha)
         slope = torch.addcmul(gate, gate, gate, value=-1).mul_(-K1 * K3)
         slope.add_(share, alpha=0.5).sub_(0.5)
         return slope * gradient if torch.is_grad_enabled() else slope.mul_(gradient), None, None
 
 
-def sigmoids(log_alpha):
+def _sigmoids(log_alpha):
     """1 − sigmoid(k₂ + k₃ log alpha), the gate, and alpha / (1 + alpha), the share of noise."""
     return torch.mul(log_alpha, -K3).sub_(K2).sigmoid_(), torch.sigmoid(log_alpha)
 
@@ -97,8 +99,10 @@ def gaussian_dropout_kl(alpha):
         The KL of every entry, up to a constant.
 
     Raises:
+        TypeError: not a tensor of floating-point numbers.
         ValueError: an entry outside (0, 1], where the polynomial means nothing.
     """
+    checks.floating(alpha=alpha)
     if not ((alpha > 0) & (alpha <= 1)).all():
         raise ValueError("the polynomial holds for alpha in (0, 1] only")
-    return -0.5 * alpha.log() - C1 * alpha - C2 * alpha**2 - C3 * alpha**3
+    return -0.5 * alpha.log() - _C1 * alpha - _C2 * alpha**2 - _C3 * alpha**3

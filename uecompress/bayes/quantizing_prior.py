@@ -6,14 +6,14 @@ a_k = 1/K.
 
 import torch
 
+from uecompress import checks
 from uecompress.bayes.log_uniform import K1, K2, K3
-from uecompress.checks import same_shape
 
 REFERENCE = 0.2  # r: the approximation is made for the codebook [−r, 0, r]
-TAU = 0.075  # width of the windows, in which a spike other than 0 rules
+_TAU = 0.075  # width of the windows, in which a spike other than 0 rules
 
 
-def multi_spike_kl(theta, log_sigma2, codebook=(-REFERENCE, 0.0, REFERENCE), tau=TAU):
+def multi_spike_kl(theta, log_sigma2, codebook=(-REFERENCE, 0.0, REFERENCE), tau=_TAU):
     """KL(N(θ, σ²) ‖ quantizing prior) in nats up to a constant, the −F_KL of eq. 16 and 17.
 
     Near a spike c_k ≠ 0 it is the KL to a log-uniform prior around c_k, elsewhere to that around 0:
@@ -40,15 +40,14 @@ def multi_spike_kl(theta, log_sigma2, codebook=(-REFERENCE, 0.0, REFERENCE), tau
     Raises:
         ValueError: shapes that differ, or a ``tau`` that is not positive.
     """
-    same_shape(theta=theta, log_sigma2=log_sigma2)
-    if not tau > 0:
-        raise ValueError(f"tau must be positive, not {tau}")
+    checks.same_shape(theta=theta, log_sigma2=log_sigma2)
+    tau = checks.positive("tau", tau)
     spikes = tuple(c for c in codebook if c != 0)
-    found = kl_and_derivatives(theta.detach(), log_sigma2.detach(), spikes, tau)
-    return MultiSpikeKL.apply(theta, log_sigma2, spikes, tau, *found)
+    found = _kl_and_derivatives(theta.detach(), log_sigma2.detach(), spikes, tau)
+    return _MultiSpikeKL.apply(theta, log_sigma2, spikes, tau, *found)
 
 
-class MultiSpikeKL(torch.autograd.Function):
+class _MultiSpikeKL(torch.autograd.Function):
     """The formula of :func:`multi_spike_kl`; its derivatives are found on the way.
 
     Autograd would do the same with twice the passes over memory, which are what a step costs.
@@ -70,17 +69,17 @@ class MultiSpikeKL(torch.autograd.Function):
         """With respect to θ and to log σ²."""
         theta, log_sigma2, *derivatives = ctx.saved_tensors
         if torch.is_grad_enabled():  # a second derivative is wanted
-            derivatives = kl_and_derivatives(theta, log_sigma2, ctx.spikes, ctx.tau)[1:]
+            derivatives = _kl_and_derivatives(theta, log_sigma2, ctx.spikes, ctx.tau)[1:]
         return *(gradient * each for each in derivatives), None, None, None, None, None
 
 
-def kl_and_derivatives(theta, log_sigma2, spikes, tau):
+def _kl_and_derivatives(theta, log_sigma2, spikes, tau):
     """The KL of every entry, and its derivatives; ``spikes`` are those other than 0."""
-    at_zero = local_kl(theta, log_sigma2)
+    at_zero = _local_kl(theta, log_sigma2)
     total, by_theta, by_log_sigma2 = (term.clone() for term in at_zero)
     for c in spikes:
         delta = theta - c
-        gap, gap_by_theta, slope = local_kl(delta, log_sigma2)
+        gap, gap_by_theta, slope = _local_kl(delta, log_sigma2)
         gap.sub_(at_zero[0])
         gap_by_theta.sub_(at_zero[1])
         gap_by_log_sigma2 = slope - at_zero[2]  # not in place: gap_by_theta is made of slope
@@ -93,7 +92,7 @@ def kl_and_derivatives(theta, log_sigma2, spikes, tau):
     return total, by_theta, by_log_sigma2
 
 
-def local_kl(delta, log_sigma2):
+def _local_kl(delta, log_sigma2):
     """KL_LU(δ, σ), see :func:`log_uniform_kl`, and its derivatives by δ and by log σ²."""
     squared = delta.square().add_(1e-8)
     log_alpha = log_sigma2 - squared.log()

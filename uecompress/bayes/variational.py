@@ -8,8 +8,7 @@ from uecompress.bayes.mean_field import MeanFieldConv2d, MeanFieldLinear
 from uecompress.bayes.sparse_vd import SparseVDConv2d, SparseVDLinear
 from uecompress.bayes.vnq import VNQConv2d, VNQLinear
 from uecompress.checks import naming
-from uecompress.networks import replace_layers
-from uecompress.networks.tree import is_plain
+from uecompress.networks import plain_layers, replace_layers
 
 METHODS = {
     "mean_field": (MeanFieldLinear, MeanFieldConv2d),
@@ -24,9 +23,10 @@ def variational(model, method, **settings):
     """A copy of a network whose Linear and Conv2d layers are variational.
 
     The weights become posterior means, so the copy predicts what ``model`` predicts until it is
-    trained. Everything else stays as it is, subclasses and parametrized layers among it:
-    :func:`deterministic_layers` lists what has parameters and no posterior. For training in float16
-    keep the parameters in float32 and use ``torch.autocast``: a KL in float16 overflows.
+    trained. Everything else stays as it is: Linear and Conv2d layers that are not plain (see
+    :func:`networks.plain_layers <uecompress.networks.plain_layers>`) with a warning, and
+    :func:`deterministic_layers` lists all that has parameters and no posterior. For training in
+    float16 keep the parameters in float32 and use ``torch.autocast``: a KL in float16 overflows.
 
     Args:
         model: a network or an ensemble; it is not changed.
@@ -41,18 +41,24 @@ def variational(model, method, **settings):
         raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
     linear, conv2d = METHODS[method]
 
-    def replace(name, leaf):
-        with naming(name):
-            if is_plain(leaf, nn.Linear):
-                return linear.from_linear(leaf, **settings)
-            if is_plain(leaf, nn.Conv2d) and leaf.padding_mode == "zeros":
-                return conv2d.from_conv2d(leaf, **settings)
-        return None
+    layers = plain_layers(model, unless=_foreign_padding)
 
-    result = replace_layers(model, replace)
-    if not any(isinstance(module, METHODS[method]) for module in result.modules()):
-        raise ValueError("the network has no plain Linear or Conv2d layer")
-    return result
+    def replace(name, leaf):
+        if name not in layers:
+            return None
+        with naming(name):
+            if isinstance(leaf, nn.Linear):
+                return linear.from_linear(leaf, **settings)
+            return conv2d.from_conv2d(leaf, **settings)
+
+    return replace_layers(model, replace)
+
+
+def _foreign_padding(layer):
+    """Why a variational layer cannot take the place of this one; None if it can."""
+    if getattr(layer, "padding_mode", "zeros") != "zeros":
+        return f"pads with {layer.padding_mode!r}, not with zeros"
+    return None
 
 
 def deterministic_layers(model):

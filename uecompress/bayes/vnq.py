@@ -8,50 +8,28 @@ learns its own a, and afterwards every weight is one of three numbers.
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from uecompress import checks
-from uecompress.bayes.convert import copy_weights, geometry_of, initial_variances
-from uecompress.bayes.gaussian import draw, draw_weights
+from uecompress.bayes.gaussian_layer import GaussianLayer
 from uecompress.bayes.quantizing_prior import REFERENCE, multi_spike_kl
+from uecompress.networks import Conv2dLayer, LinearLayer
 
-FUNNEL = 0.223  # exp(−3/2): where log alpha = 3, θ is 0.223 σ away from the spike
+_FUNNEL = 0.223  # exp(−3/2): where log alpha = 3, θ is 0.223 σ away from the spike
 
 
-class VNQLinear(nn.Module):
-    """A Linear layer that learns ternary weights; biases are ordinary parameters.
+class VNQLayer(GaussianLayer):
+    """Posteriors N(θ, σ²) of weights, the quantizing prior with its code a, the KL between them."""
 
-    It draws in training and while ``sampling`` is True, fresh weights for every example; otherwise
-    it uses the means ``weight_mu`` (the paper's θ), before they are rounded.
+    def start(self, *, initial_log_sigma2=-8.0, a=0.2):
+        """Create the posteriors and a.
 
-    Args:
-        in_features: size of the input.
-        out_features: size of the output.
-        bias: whether there are biases.
-        initial_log_sigma2: log variance of every posterior at the start.
-        a: the codebook is [−a, 0, a] at the start; positive.
-
-    Raises:
-        ValueError: ``a`` is not positive.
-    """
-
-    def __init__(self, in_features, out_features, bias=True, *, initial_log_sigma2=-8.0, a=0.2):
-        super().__init__()
-        self.in_features, self.out_features = in_features, out_features
-        set_posterior(self, nn.Linear(in_features, out_features, bias), initial_log_sigma2, a)
-
-    @classmethod
-    def from_linear(cls, linear, **settings):
-        """The layer with the weights of ``linear`` as posterior means."""
-        sizes = linear.in_features, linear.out_features, linear.bias is not None
-        return copy_weights(linear, lambda: cls(*sizes, **settings))
-
-    def forward(self, x):
-        """Outputs (N, out_features) for ``x`` (N, in_features)."""
-        mean = F.linear(x, self.weight_mu, self.bias_mu)
-        if not (self.training or self.sampling):
-            return mean
-        return draw(mean, F.linear(x.square(), self.weight_log_sigma2.exp()))
+        What is trained is 100 a: an optimizer such as Adam, whose steps have the size of the
+        learning rate, then moves a by a hundredth of it, as the paper asks.
+        """
+        a = checks.positive("a", a)
+        self.start_posterior(initial_log_sigma2, of_biases=False)
+        self.settings["a"] = a
+        self.hundred_a = nn.Parameter(torch.tensor(100.0 * a))
 
     @property
     def a(self):
@@ -72,93 +50,36 @@ class VNQLinear(nn.Module):
         s = self.a / REFERENCE
         return multi_spike_kl(self.weight_mu / s, self.weight_log_sigma2 - 2 * s.log()).sum()
 
-    def config(self):
-        """The constructor's arguments."""
-        return {
-            "in_features": self.in_features,
-            "out_features": self.out_features,
-            "bias": self.bias_mu is not None,
-            "initial_log_sigma2": self.initial_log_sigma2,
-            "a": self.initial_a,
-        }
+
+class VNQLinear(VNQLayer, LinearLayer):
+    """A Linear layer that learns ternary weights; biases are ordinary parameters.
+
+    It draws in training and while ``sampling`` is True, fresh weights for every example; otherwise
+    it uses the means ``weight_mu`` (the paper's θ), before they are rounded.
+
+    Args:
+        in_features: size of the input.
+        out_features: size of the output.
+        bias: whether there are biases.
+        initial_log_sigma2: log variance of every posterior at the start; −8 if not given.
+        a: the codebook is [−a, 0, a] at the start; positive, 0.2 if not given.
+
+    Raises:
+        TypeError: an argument that is no number.
+        ValueError: a size that is not a whole number of at least 1; ``a`` is not positive,
+            ``initial_log_sigma2`` is not finite.
+    """
 
 
-class VNQConv2d(nn.Module):
+class VNQConv2d(VNQLayer, Conv2dLayer):
     """A Conv2d layer that learns ternary weights, as in :class:`VNQLinear`.
 
     In training every output position has draws of its own (the covariance of the positions is
     neglected); while ``sampling`` the layer draws its weights, once for each pass.
 
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
-        kernel_size: a number, or (height, width).
-        stride: as in ``nn.Conv2d``.
-        padding: zero padding, as in ``nn.Conv2d``.
-        dilation: as in ``nn.Conv2d``.
-        groups: as in ``nn.Conv2d``.
-        bias: whether there are biases.
-        initial_log_sigma2: log variance of every posterior at the start.
-        a: the codebook is [−a, 0, a] at the start; positive.
-
-    Raises:
-        ValueError: ``a`` is not positive.
+    The arguments are those of :class:`Conv2dLayer <uecompress.networks.Conv2dLayer>`, and
+    ``initial_log_sigma2`` and ``a`` as in :class:`VNQLinear`.
     """
-
-    def __init__(
-        self,
-        in_channels,
-        out_channels,
-        kernel_size,
-        stride=1,
-        padding=0,
-        dilation=1,
-        groups=1,
-        bias=True,
-        *,
-        initial_log_sigma2=-8.0,
-        a=0.2,
-    ):
-        super().__init__()
-        conv = nn.Conv2d(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias
-        )
-        self.in_channels, self.out_channels = in_channels, out_channels
-        self.kernel_size, self.geometry = conv.kernel_size, geometry_of(conv)
-        set_posterior(self, conv, initial_log_sigma2, a)
-
-    @classmethod
-    def from_conv2d(cls, conv, **settings):
-        """The layer with the weights of ``conv`` as posterior means."""
-        sizes = conv.in_channels, conv.out_channels, conv.kernel_size
-        settings |= geometry_of(conv) | {"bias": conv.bias is not None}
-        return copy_weights(conv, lambda: cls(*sizes, **settings))
-
-    def forward(self, x):
-        """Outputs (N, out_channels, H', W') for ``x`` (N, in_channels, H, W)."""
-        if self.sampling:
-            weight = draw_weights(self.weight_mu, self.weight_log_sigma2)
-            return F.conv2d(x, weight, self.bias_mu, **self.geometry)
-        mean = F.conv2d(x, self.weight_mu, self.bias_mu, **self.geometry)
-        if not self.training:
-            return mean
-        return draw(mean, F.conv2d(x.square(), self.weight_log_sigma2.exp(), **self.geometry))
-
-    a = VNQLinear.a
-    log_alpha = VNQLinear.log_alpha
-    kl = VNQLinear.kl
-
-    def config(self):
-        """The constructor's arguments."""
-        return {
-            "in_channels": self.in_channels,
-            "out_channels": self.out_channels,
-            "kernel_size": self.kernel_size,
-            **self.geometry,
-            "bias": self.bias_mu is not None,
-            "initial_log_sigma2": self.initial_log_sigma2,
-            "a": self.initial_a,
-        }
 
 
 def clip_vnq(model, progress=None):
@@ -178,27 +99,13 @@ def clip_vnq(model, progress=None):
         for layer in vnq_layers(model):
             layer.weight_log_sigma2.clamp_(-10, 1)
             layer.hundred_a.clamp_(min=5)
-            edge = (0.5 * layer.weight_log_sigma2).exp_().mul_(FUNNEL).add_(layer.a)
+            edge = (0.5 * layer.weight_log_sigma2).exp_().mul_(_FUNNEL).add_(layer.a)
             layer.weight_mu.clamp_(-edge, edge)
 
 
 def vnq_layers(model):
     """The VNQ layers of a network, or an error if there are none."""
-    layers = [module for module in model.modules() if isinstance(module, VNQLinear | VNQConv2d)]
+    layers = [module for module in model.modules() if isinstance(module, VNQLayer)]
     if not layers:
         raise ValueError("the network has no VNQ layer")
     return layers
-
-
-def set_posterior(layer, plain, initial_log_sigma2, a):
-    """Give ``layer`` the weight of ``plain`` as means, equal log variances, its bias, and a.
-
-    What is trained is 100 a: an optimizer such as Adam, whose steps have the size of the learning
-    rate, then moves a by a hundredth of it, as the paper asks.
-    """
-    checks.positive("a", a)
-    layer.initial_log_sigma2, layer.initial_a = float(initial_log_sigma2), float(a)
-    layer.weight_mu, layer.bias_mu = plain.weight, plain.bias
-    layer.weight_log_sigma2 = initial_variances(plain.weight, initial_log_sigma2)
-    layer.hundred_a = nn.Parameter(torch.tensor(100.0 * a))
-    layer.sampling = False

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from uecompress import training
 from uecompress.ensembles.stacked import Stacked, stackable
-from uecompress.networks import Ensemble
+from uecompress.networks import Ensemble, dtype_and_device, example_axis
 
 # Adam in one pass over the weights: stacked ones are too many for the cache, so passes cost time.
 fused_adam = partial(torch.optim.Adam, fused=True)
@@ -32,12 +32,13 @@ def fit_ensemble(
     Member m starts from the weights of ``models[m]`` and sees the examples in the order that
     ``seeds[m]`` gives it, so it becomes the network that :func:`uecompress.training.fit` makes of
     ``models[m]`` with that seed, up to rounding. Only the dropout masks are others: independent
-    of one another, all drawn from ``seeds[0]``. Networks of convolutions, or that differ in more
-    than their numbers (see :func:`stackable`), are trained by ``fit`` one after another.
+    of one another, all drawn from ``seeds[0]``. Networks of convolutions, with weights used twice,
+    or that differ in more than their numbers (see :func:`stackable`), are trained by ``fit`` one
+    after another. One network may be given several times, as a common start.
 
     Args:
         models: the M networks to start from, which are not changed.
-        data: inputs ``x`` (N, ...) and labels ``y`` (N,) int64.
+        data: inputs ``x`` (N, ...), the same for all, and labels ``y`` (N,) int64.
         epochs: passes over the data, at least 1.
         batch_size: examples per step of each member, at least 1.
         lr: the learning rate, a number or a function of training progress in [0, 1).
@@ -51,7 +52,8 @@ def fit_ensemble(
         evaluation mode.
 
     Raises:
-        ValueError: no models, not one seed for each; and what ``fit`` raises.
+        ValueError: no models, not one seed for each, models that share weights with each other (a
+            common trunk is trained by ``fit`` of their ``Ensemble``); and what ``fit`` raises.
         FloatingPointError: as ``fit``, here if any member's loss is not finite.
     """
     models, seeds = list(models), list(seeds)
@@ -59,8 +61,11 @@ def fit_ensemble(
         raise ValueError(f"{len(models)} models need one seed each, and {len(seeds)} were given")
     settings = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
     settings |= {"optimizer": optimizer, "progress": progress}
-    x, y = data
-    training.check_data(models[0], x, y)
+    x, y = training.check_data(models[0], data)
+    training.check_labels(models[0], x, y)
+    if example_axis(x):
+        raise ValueError("x must hold the same examples for all members, (N, ...), not five axes")
+    _refuse_ties(models)
     if not stackable(models, x):
         trained = [
             training.fit(model, data, seed=seed, **settings)
@@ -69,8 +74,8 @@ def fit_ensemble(
         return Ensemble(trained).eval()
 
     stacked = Stacked(models)
-    batches = own_batches(len(x), batch_size, epochs, seeds)
-    device = next(stacked.parameters()).device
+    batches = _own_batches(len(x), batch_size, epochs, seeds)
+    _, device = dtype_and_device(stacked, x)
     inputs, labels = x.to(device), y.to(device)
 
     def loss(stacked, x, y, progress):  # the examples that fit() offers are the same for all
@@ -83,11 +88,20 @@ def fit_ensemble(
     return Ensemble(trained.members(models)).eval()
 
 
-def own_batches(n, batch_size, epochs, seeds):
+def _own_batches(n, batch_size, epochs, seeds):
     """The positions (M, B) of each member's examples, step by step, as ``fit`` would order them."""
-    orders = [torch.Generator().manual_seed(seed) for seed in seeds]
-    for _ in range(int(epochs)):
-        rows = torch.stack([torch.randperm(n, generator=order) for order in orders])  # (M, N)
-        for batch in rows.split(int(batch_size), 1):  # (M, B)
-            if not batch.shape[1] == 1 < min(batch_size, n):
-                yield batch
+    orders = [training.batches(n, batch_size, seed, epochs) for seed in seeds]
+    for epoch in zip(*orders, strict=True):  # a tuple of batches for each member
+        yield from map(torch.stack, zip(*epoch, strict=True))
+
+
+def _refuse_ties(models):
+    """An error where two of the networks share a tensor: trained apart, they would part."""
+    owners = {}
+    for m, model in enumerate(models):
+        for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+            if owners.setdefault(id(tensor), model) is not model:
+                raise ValueError(
+                    f"models[{m}] shares {name!r} with another model, and members that are trained "
+                    "each by itself cannot: train networks.Ensemble(models) with training.fit"
+                )

@@ -12,20 +12,18 @@ from uecompress.lowrank.svd_conv import svd_conv2d
 from uecompress.lowrank.tt_conv import TTConv2d
 from uecompress.lowrank.tt_linear import TTLinear, check_ranks, factor_shape
 from uecompress.lowrank.tucker_conv import tucker_conv2d, tucker_ranks
-from uecompress.tensors import truncation_error, unfold_mode
+from uecompress.tensors import unfold_mode
 
 
 class Choice(NamedTuple):
     """One way to write a layer.
 
-    Its ``ranks``, how many ``weights`` its factors hold, a function ``build`` that makes them, and
-    their relative ``error`` where that is known beforehand.
+    Its ``ranks``, how many ``weights`` its factors hold, and a function ``build`` that makes them.
     """
 
     ranks: int | tuple
     weights: int
     build: object
-    error: float | None = None
 
 
 def svd_choices(layer):
@@ -39,9 +37,8 @@ def svd_choices(layer):
     s = torch.linalg.svdvals(matrix.double())
 
     def choose(rank=None, energy=None):
-        r = energy_rank(s, energy) if rank is None else min(rank, len(s))
-        error = truncation_error(s, r) / max(truncation_error(s, 0), 1e-300)
-        return Choice(r, r * sum(matrix.shape), lambda: svd_factors(layer, r), error)
+        r = _energy_rank(s, energy) if rank is None else min(rank, len(s))
+        return Choice(r, r * sum(matrix.shape), lambda: _svd_factors(layer, r))
 
     return choose
 
@@ -49,8 +46,8 @@ def svd_choices(layer):
 def cp_choices(layer):
     """As :func:`svd_choices`; there is no spectrum, and ``energy`` is a share of the weights."""
     shape, build = layer.weight.shape, cp_conv2d
-    if is_matrix(layer):
-        shape, build = shape[:2], svd_factors
+    if _is_matrix(layer):
+        shape, build = shape[:2], _svd_factors
     largest = math.prod(shape) // max(shape)
 
     def choose(rank=None, energy=None):
@@ -64,7 +61,7 @@ def cp_choices(layer):
 
 def tucker_choices(layer):
     """As :func:`svd_choices`, for the two channel modes of a kernel."""
-    if is_matrix(layer):
+    if _is_matrix(layer):
         return svd_choices(layer)
     kernel = layer.weight.detach().double()
     outputs, inputs, *size = kernel.shape
@@ -72,7 +69,7 @@ def tucker_choices(layer):
 
     def choose(rank=None, energy=None):
         if rank is None:
-            r_in, r_out = (energy_rank(s, energy) for s in spectra)
+            r_in, r_out = (_energy_rank(s, energy) for s in spectra)
         else:
             r_in, r_out = tucker_ranks(kernel.shape, min(rank, max(inputs, outputs)))
         weights = inputs * r_in + math.prod(size) * r_in * r_out + outputs * r_out
@@ -114,17 +111,17 @@ def tt_choices(layer):
     return choose
 
 
-def energy_rank(s, energy):
+def _energy_rank(s, energy):
     """The smallest rank, at least 1, that keeps the share ``energy`` of the squared spectrum."""
     kept = s.square().cumsum(0)
     return 1 + int((kept[:-1] < energy * kept[-1]).sum())
 
 
-def is_matrix(layer):
+def _is_matrix(layer):
     """Whether the weight is a matrix: that of a Linear layer or of a 1×1 convolution."""
     return layer.weight.dim() == 2 or layer.weight[0, 0].numel() == 1
 
 
-def svd_factors(layer, rank):
+def _svd_factors(layer, rank):
     """The two factors of a Linear layer or of a convolution."""
     return (svd_linear if isinstance(layer, nn.Linear) else svd_conv2d)(layer, rank)

@@ -8,6 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from uecompress import checks
+from uecompress.networks import plain_layers
+
 
 def chain_kernel(chain):
     """The kernel of the one convolution that convolutions in a row compute.
@@ -21,7 +24,16 @@ def chain_kernel(chain):
 
     Returns:
         The kernel (S, C, kh, kw).
+
+    Raises:
+        TypeError: not convolutions in an ``nn.Sequential``.
+        ValueError: weights that are not finite.
     """
+    if not isinstance(chain, nn.Sequential) or not all(isinstance(c, nn.Conv2d) for c in chain):
+        raise TypeError("expected an nn.Sequential of nn.Conv2d")
+    for name, conv in chain.named_children():
+        with checks.naming(name):
+            checks.finite(weight=conv.weight)
     weight = chain[0].weight
     kernel = torch.eye(chain[0].in_channels, dtype=weight.dtype, device=weight.device)
     kernel = kernel[:, :, None, None]  # (C, C, 1, 1): each input channel as an image of one pixel
@@ -36,10 +48,11 @@ def kernel_of(conv):
 
     Raises:
         TypeError: not an ``nn.Conv2d``.
-        ValueError: a convolution in groups.
+        ValueError: a convolution that is not plain, or in groups.
     """
     if not isinstance(conv, nn.Conv2d):
         raise TypeError(f"expected an nn.Conv2d, not {type(conv).__name__}")
+    plain_layers(conv)
     if conv.groups != 1:
         raise ValueError(f"a convolution in {conv.groups} groups cannot be factorized")
     return conv.weight.detach()

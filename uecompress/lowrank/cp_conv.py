@@ -6,6 +6,7 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
+from uecompress import checks
 from uecompress.lowrank.conv_chain import chain_kernel, factor, kernel_of
 from uecompress.tensors import cp, cp_full
 
@@ -34,11 +35,13 @@ def cp_conv2d(conv, rank, *, seeds=(0, 1, 2), iterations=100, tol=1e-4):
         ``nn.Sequential`` with the children ``v``, ``h``, ``w`` and ``u``.
 
     Raises:
-        TypeError: not an ``nn.Conv2d``.
-        ValueError: a rank that is out of range, no seeds, a convolution in groups, weights that
-            are not finite.
+        TypeError: not an ``nn.Conv2d``; what is no number.
+        ValueError: a rank that is out of range, no seeds, no iterations, a tolerance below 0, a
+            convolution in groups or one that is not plain, weights that are not finite.
     """
     kernel = kernel_of(conv)
+    iterations = checks.whole("iterations", iterations)
+    tol = checks.within("tol", tol, 0, math.inf, open_high=True)
     seeds = list(seeds)
     if not seeds:
         raise ValueError("CP needs at least one seed")
@@ -64,9 +67,15 @@ def component_growth(chain):
 
     Args:
         chain: what :func:`cp_conv2d` returns.
+
+    Raises:
+        TypeError: not convolutions in an ``nn.Sequential``.
+        ValueError: not four of them, or weights that are not finite.
     """
+    whole = float(chain_kernel(chain).detach().double().norm())
+    if len(chain) != 4:
+        raise ValueError(f"a CP convolution is of four convolutions, not of {len(chain)}")
     vectors = [conv.weight.detach().double().flatten(1) for conv in chain]
     norms = [v.norm(dim=1) for v in vectors[:3]] + [vectors[3].norm(dim=0)]  # four times (R,)
-    whole = float(chain_kernel(chain).detach().double().norm())
     components = float(math.prod(norms).norm())
     return components / whole if whole else 1.0

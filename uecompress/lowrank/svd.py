@@ -5,6 +5,8 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
+from uecompress import checks
+from uecompress.networks import plain_layers
 from uecompress.tensors import truncated_svd
 
 
@@ -25,10 +27,12 @@ def svd_linear(linear, rank):
 
     Raises:
         TypeError: not an ``nn.Linear``.
-        ValueError: a rank that is out of range, or weights that are not finite.
+        ValueError: a layer that is not plain, a rank that is out of range, or weights that are not
+            finite.
     """
     if not isinstance(linear, nn.Linear):
         raise TypeError(f"expected an nn.Linear, not {type(linear).__name__}")
+    plain_layers(linear)
     weight = linear.weight.detach()
     u, s, vh = truncated_svd(weight, rank=rank)
     root = s.sqrt()
@@ -52,5 +56,10 @@ def break_even_rank(m, n):
 
     That is the largest r with r·(m + n) < m·n. It is 0 for a matrix with one row or one column,
     which no factorization makes smaller.
+
+    Raises:
+        TypeError: a size that is no number.
+        ValueError: a size that is not a whole number of at least 1.
     """
+    m, n = checks.whole("m", m), checks.whole("n", n)
     return (m * n - 1) // (m + n)

@@ -6,10 +6,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from uecompress import checks
 from uecompress.lowrank.conv_chain import balanced, kernel_of
 from uecompress.lowrank.tt_linear import check_ranks, check_shapes, draw
 from uecompress.lowrank.tt_product import examples
+from uecompress.networks.geometry import flag, window
 from uecompress.tensors import tt_matrix
+
+_PADDING_MODES = "zeros", "reflect", "replicate", "circular"
 
 
 class TTConv2d(nn.Module):
@@ -32,9 +36,11 @@ class TTConv2d(nn.Module):
         seed: of the weights.
 
     Raises:
+        TypeError: an argument that is no number, a ``bias`` that is not True or False.
         ValueError: shapes that are empty, of different lengths or not of positive whole numbers;
-            more than 64 factors; ranks below 1, or of another number; in the forward pass, inputs
-            that are not (N, C, H, W).
+            more than 64 factors; ranks below 1, or of another number; a stride, padding or dilation
+            that is not whole or out of range; an unknown ``padding_mode``; in the forward pass,
+            inputs that are not (N, C, H, W).
     """
 
     def __init__(
@@ -54,24 +60,23 @@ class TTConv2d(nn.Module):
         super().__init__()
         self.out_shape, self.in_shape = check_shapes(out_shape, in_shape)
         self.in_channels, self.out_channels = math.prod(self.in_shape), math.prod(self.out_shape)
-        # nn.Conv2d checks the geometry; on "meta" it holds no numbers
-        like = nn.Conv2d(
-            1, 1, kernel_size, stride, padding, dilation, 1, False, padding_mode, "meta"
-        )
-        self.kernel_size, self.stride, self.padding = like.kernel_size, like.stride, like.padding
-        self.dilation, self.padding_mode = like.dilation, like.padding_mode
+        self.kernel_size, geometry = window(kernel_size, stride, padding, dilation)
+        self.stride, self.padding, self.dilation = geometry.values()
+        if padding_mode not in _PADDING_MODES:
+            raise ValueError(f"padding_mode must be one of {_PADDING_MODES}, not {padding_mode!r}")
+        self.padding_mode = padding_mode
         points = math.prod(self.kernel_size)
         self.ranks = check_ranks(rank, (points, *self.out_shape), (1, *self.in_shape))
         shapes = [(points,), *zip(self.out_shape, self.in_shape, strict=True)]
         # Var K = σ^(2(d+1)) r₁⋯r_d shall be 2 / (C·kh·kw) (He et al., 2015)
         variance = 2 / (self.in_channels * points * math.prod(self.ranks))
         scale = variance ** (0.5 / len(shapes))
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(checks.seed(seed))
         self.cores = nn.ParameterList(
             draw((left, *shape, right), scale, generator)
             for left, shape, right in zip(self.ranks[:-1], shapes, self.ranks[1:], strict=True)
         )
-        self.bias = nn.Parameter(torch.zeros(self.out_channels)) if bias else None
+        self.bias = nn.Parameter(torch.zeros(self.out_channels)) if flag("bias", bias) else None
 
     @classmethod
     def from_conv2d(cls, conv, in_shape, out_shape, rank=None, eps=0.0):
@@ -90,6 +95,7 @@ class TTConv2d(nn.Module):
                 convolution in groups, weights that are not finite.
         """
         kernel = kernel_of(conv)
+        checks.finite(weight=kernel, bias=conv.bias)
         out_shape, in_shape = check_shapes(out_shape, in_shape)
         for shape, channels in ((in_shape, conv.in_channels), (out_shape, conv.out_channels)):
             if math.prod(shape) != channels:
@@ -101,7 +107,7 @@ class TTConv2d(nn.Module):
         layer = cls(
             in_shape, out_shape, conv.kernel_size, train.ranks, *geometry, conv.padding_mode
         )
-        layer.to(kernel)
+        layer.to(kernel).train(conv.training)
         with torch.no_grad():
             for core, values in zip(layer.cores, balanced(train.cores), strict=True):
                 core.copy_(values.reshape(core.shape))
@@ -111,7 +117,8 @@ class TTConv2d(nn.Module):
                 layer.bias.requires_grad_(conv.bias.requires_grad)
         return layer
 
-    def weight(self):
+    @property
+    def dense_weight(self):
         """The kernel (S, C, kh, kw), through which gradients flow."""
         rows = self.cores[0]
         for core in self.cores[1:]:
@@ -123,6 +130,11 @@ class TTConv2d(nn.Module):
         kernel = kernel.permute(*range(2, 2 + 2 * d, 2), *range(3, 3 + 2 * d, 2), 0, 1)
         return kernel.reshape(self.out_channels, self.in_channels, *self.kernel_size)
 
+    @property
+    def dense_bias(self):
+        """The bias (S,), or None."""
+        return self.bias
+
     def forward(self, x):
         """(N, C, H, W) -> (N, S, H', W'), by the route that takes fewer operations."""
         if x.dim() != 4 or x.shape[1] != self.in_channels:
@@ -133,7 +145,7 @@ class TTConv2d(nn.Module):
 
     def by_kernel(self, x):
         """The output by way of the kernel, which is rebuilt first."""
-        return self._correlate(x, self.weight(), self.bias)
+        return self._correlate(x, self.dense_weight, self.bias)
 
     def by_factors(self, x):
         """The output by one core after the other: first all pictures, then channel by channel.
@@ -162,7 +174,7 @@ class TTConv2d(nn.Module):
         Returns:
             A dict of ``"factors"`` and ``"kernel"``; the second counts the rebuilding too.
         """
-        left, right, top, bottom = self.around()
+        left, right, top, bottom = self._around()
         padded = shape[2] + top + bottom, shape[3] + left + right
         outputs = shape[0] * math.prod(
             (size - d * (k - 1) - 1) // s + 1
@@ -192,7 +204,7 @@ class TTConv2d(nn.Module):
         """Shown by ``print``."""
         return ", ".join(f"{name}={value}" for name, value in self.config().items())
 
-    def around(self):
+    def _around(self):
         """The padding of the picture: left, right, top, bottom."""
         if isinstance(self.padding, tuple):
             height, width = self.padding
@@ -205,5 +217,5 @@ class TTConv2d(nn.Module):
     def _correlate(self, x, kernel, bias):
         padding = self.padding
         if self.padding_mode != "zeros":
-            x, padding = F.pad(x, self.around(), mode=self.padding_mode), 0
+            x, padding = F.pad(x, self._around(), mode=self.padding_mode), 0
         return F.conv2d(x, kernel, bias, self.stride, padding, self.dilation)

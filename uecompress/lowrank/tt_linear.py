@@ -6,16 +6,16 @@ The cores hold Σ rₖ₋₁ mₖ nₖ rₖ numbers in place of m₁⋯m_d n₁�
 """
 
 import math
-import numbers
 from functools import lru_cache
 
 import torch
 from torch import nn
 
+from uecompress import checks
 from uecompress.lowrank.tt_product import examples, full, multiply_adds, plan, product
 from uecompress.tensors import tt_matrix
 
-MOST_FACTORS = 64  # of a shape; more than 64 factors of 2 multiply to more than a matrix can have
+_MOST_FACTORS = 64  # of a shape; more than 64 factors of 2 multiply to more than a matrix can have
 
 
 class TTLinear(nn.Module):
@@ -43,6 +43,7 @@ class TTLinear(nn.Module):
         out_features: M.
 
     Raises:
+        TypeError: a factor, rank or seed that is no number.
         ValueError: shapes that are empty, of different lengths or not of positive whole numbers;
             more than 64 factors; ranks below 1, or not d + 1 of them with 1 at both ends; an
             unknown ``bias``; in the forward pass, inputs that are not (..., N).
@@ -53,9 +54,9 @@ class TTLinear(nn.Module):
         self.row_shape, self.column_shape = check_shapes(row_shape, column_shape)
         self.out_features, self.in_features = map(math.prod, (self.row_shape, self.column_shape))
         self.ranks = check_ranks(rank, self.row_shape, self.column_shape)
-        if bias not in (True, False, "tt"):
+        if not isinstance(bias, bool) and not (isinstance(bias, str) and bias == "tt"):
             raise ValueError(f'bias must be True, False or "tt", not {bias!r}')
-        generator, d = torch.Generator().manual_seed(seed), len(self.row_shape)
+        generator, d = torch.Generator().manual_seed(checks.seed(seed)), len(self.row_shape)
         s = (2 / (self.in_features * math.prod(self.ranks))) ** (1 / (2 * d))
         ends = self.ranks[:-1], self.ranks[1:]
         shapes = list(zip(ends[0], self.row_shape, self.column_shape, ends[1], strict=True))
@@ -91,6 +92,7 @@ class TTLinear(nn.Module):
         """
         if not isinstance(linear, nn.Linear):
             raise TypeError(f"expected an nn.Linear, not {type(linear).__name__}")
+        checks.finite(weight=linear.weight, bias=linear.bias)
         d = len(row_shape or column_shape or (1, 1, 1))
         row_shape = factor_shape(linear.out_features, d) if row_shape is None else row_shape
         column_shape = factor_shape(linear.in_features, d) if column_shape is None else column_shape
@@ -113,18 +115,20 @@ class TTLinear(nn.Module):
             )
         rows = x.reshape(-1, self.in_features)  # (B, N)
         steps = plan(self.row_shape, self.column_shape, self.ranks, examples(rows))
-        y = product(list(self.cores), rows, self.full_bias(), *steps)
+        y = product(list(self.cores), rows, self.dense_bias, *steps)
         return y.reshape(*x.shape[:-1], self.out_features)
 
     def multiply_adds(self, batch):
         """How many multiply-adds the forward pass of ``batch`` examples takes, without the bias."""
         return multiply_adds(self.row_shape, self.column_shape, self.ranks, batch)
 
-    def weight(self):
+    @property
+    def dense_weight(self):
         """The weight as a dense matrix (M, N), through which gradients flow to the cores."""
         return full(list(self.cores))
 
-    def full_bias(self):
+    @property
+    def dense_bias(self):
         """The bias as a vector (M,), or None."""
         if self.bias_cores is None:
             return self.bias
@@ -154,11 +158,10 @@ def factor_shape(n, d):
     ``factor_shape(7, 3)`` is (7, 1, 1).
 
     Raises:
+        TypeError: n or d is no number.
         ValueError: n or d below 1, or not whole.
     """
-    if not whole((n, d)):
-        raise ValueError(f"cannot write {n} as a product of {d} factors")
-    n = int(n)
+    n, d = checks.whole("n", n), checks.whole("d", d)
     if d == 1:
         return (n,)
     most = round(n ** (1 / d)) + 1  # of d factors the smallest is at most the d-th root
@@ -173,36 +176,36 @@ def draw(shape, s, generator):
 
 
 def check_shapes(row_shape, column_shape):
-    """Both shapes as tuples, if they can be those of one TT-matrix; else ValueError."""
-    row_shape, column_shape = tuple(row_shape), tuple(column_shape)
-    if not row_shape or len(row_shape) != len(column_shape):
+    """Both shapes as tuples, if they can be those of one TT-matrix.
+
+    Raises:
+        TypeError: no sequences of numbers.
+        ValueError: shapes that are empty, of different lengths or not of positive whole numbers;
+            more than 64 factors.
+    """
+    shapes = []
+    for name, shape in {"row": row_shape, "column": column_shape}.items():
+        if not isinstance(shape, tuple | list):
+            raise TypeError(f"the {name} shape must be a tuple of factors, not {shape!r}")
+        shapes.append(tuple(checks.whole(f"each factor of the {name} shape", n) for n in shape))
+    rows, columns = shapes
+    if not rows or len(rows) != len(columns):
         raise ValueError(
-            f"row and column shapes must be of one length, at least 1: {row_shape}, {column_shape}"
+            f"row and column shapes must be of one length, at least 1: {rows}, {columns}"
         )
-    if len(row_shape) > MOST_FACTORS:
-        raise ValueError(f"shapes must have at most {MOST_FACTORS} factors, not {len(row_shape)}")
-    if not whole(row_shape + column_shape):
-        raise ValueError(f"shapes must be positive whole numbers: {row_shape}, {column_shape}")
-    return tuple(map(int, row_shape)), tuple(map(int, column_shape))
+    if len(rows) > _MOST_FACTORS:
+        raise ValueError(f"shapes must have at most {_MOST_FACTORS} factors, not {len(rows)}")
+    return rows, columns
 
 
 def check_ranks(rank, row_shape, column_shape):
-    """All ranks (r₀, …, r_d), of one number or of all; ValueError if they cannot be ranks."""
+    """All ranks (r₀, …, r_d), of one number or of all; an error if they cannot be ranks."""
     sizes = [m * n for m, n in zip(row_shape, column_shape, strict=True)]
     d = len(sizes)
     if isinstance(rank, tuple | list):
-        ranks = tuple(rank)
-        if len(ranks) != d + 1 or not whole(ranks) or (ranks[0], ranks[-1]) != (1, 1):
+        ranks = tuple(checks.whole("each rank", r) for r in rank)
+        if len(ranks) != d + 1 or (ranks[0], ranks[-1]) != (1, 1):
             raise ValueError(f"ranks must be {d + 1} whole numbers from 1 to 1, not {ranks}")
-        return tuple(map(int, ranks))
-    if not whole([rank]):
-        raise ValueError(f"rank must be a whole number of at least 1, not {rank}")
-    rank = int(rank)
+        return ranks
+    rank = checks.whole("rank", rank)
     return tuple(min(rank, math.prod(sizes[:k]), math.prod(sizes[k:])) for k in range(d + 1))
-
-
-def whole(values):
-    """Whether all are whole numbers of at least 1."""
-    return all(
-        isinstance(n, numbers.Integral) and not isinstance(n, bool) and n >= 1 for n in values
-    )

@@ -1,13 +1,20 @@
 """The course's networks as plain trees, and surgery on them: replacement, removal, fusion.
 
 A network is a nest of ``nn.Sequential`` with named children and of the containers
-:class:`Residual` and :class:`Ensemble`, so a layer is replaced by assigning it:
-``model.linear1 = smaller``.
+:class:`Residual`, :class:`Ensemble` and :class:`SharedEnsemble`, so a layer is replaced by
+assigning it: ``model.linear1 = smaller``.
 """
 
-from uecompress.networks.containers import Ensemble, Residual
+from uecompress.networks.containers import Ensemble, Residual, SharedEnsemble
 from uecompress.networks.fusion import fuse_batch_norm
-from uecompress.networks.inputs import check_inputs
+from uecompress.networks.geometry import Conv2dLayer, LinearLayer
+from uecompress.networks.inputs import (
+    check_inputs,
+    dtype_and_device,
+    example_axis,
+    examples,
+    for_members,
+)
 from uecompress.networks.padding import ChannelPad2d
 from uecompress.networks.plain import obstacles, plain, plain_layers
 from uecompress.networks.shrinking import SelectFeatures, shrink
@@ -19,13 +26,20 @@ from uecompress.networks.zoo import cnn, cnn_as_printed, lenet5, lenet300, mlp, 
 
 __all__ = [
     "ChannelPad2d",
+    "Conv2dLayer",
     "Ensemble",
+    "LinearLayer",
     "Residual",
     "SelectFeatures",
+    "SharedEnsemble",
     "check_inputs",
     "cluster_weights",
     "cnn",
     "cnn_as_printed",
+    "dtype_and_device",
+    "example_axis",
+    "examples",
+    "for_members",
     "fuse_batch_norm",
     "hold_zeros",
     "keep_units",

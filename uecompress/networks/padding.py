@@ -1,10 +1,10 @@
 """Padding with a value of its own for every channel: zero padding as seen before a batch norm."""
 
-from numbers import Integral
-
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from uecompress import checks
 
 
 class ChannelPad2d(nn.Module):
@@ -14,26 +14,26 @@ class ChannelPad2d(nn.Module):
     norm is folded into the convolution, the same border is had by padding x with ``-t / s``.
 
     Args:
-        padding: one int, or (left, right, top, bottom) as in ``nn.ZeroPad2d``.
+        padding: one number of pixels, or (left, right, top, bottom) as in ``nn.ZeroPad2d``.
         channels: the number of channels C.
 
     The values are the buffer ``value`` of shape (C,), zero at first; they are set by copying into
     it, and are part of the state as a layer's weights are.
 
     Raises:
-        ValueError: if the padding is not four non-negative ints or ``channels`` is not positive;
-            in the forward pass, if the input has another number of channels.
+        TypeError: what is no number.
+        ValueError: padding that is not one or four whole numbers of at least 0, ``channels`` below
+            1; in the forward pass, if the input has another number of channels.
     """
 
     def __init__(self, padding: int | tuple[int, int, int, int], channels: int):
         super().__init__()
-        sides = (padding,) * 4 if isinstance(padding, Integral) else tuple(padding)
-        if len(sides) != 4 or not all(isinstance(side, Integral) and side >= 0 for side in sides):
-            raise ValueError(f"padding must be one or four non-negative ints, got {padding!r}")
-        if channels < 1:
-            raise ValueError(f"channels must be positive, got {channels}")
-        self.padding, self.channels = tuple(map(int, sides)), channels
-        self.register_buffer("value", torch.zeros(channels))
+        sides = tuple(padding) if isinstance(padding, list | tuple) else (padding,) * 4
+        if len(sides) != 4:
+            raise ValueError(f"padding must be one number or four, not {padding!r}")
+        self.padding = tuple(checks.whole("padding", side, 0) for side in sides)
+        self.channels = checks.whole("channels", channels)
+        self.register_buffer("value", torch.zeros(self.channels))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(..., C, H, W) -> (..., C, top + H + bottom, left + W + right)."""

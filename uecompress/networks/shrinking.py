@@ -5,13 +5,10 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from uecompress import checks
+from uecompress.networks.kinds import kind_of
 from uecompress.networks.tree import chains, is_plain, replace_layers
 from uecompress.networks.units import keep_units
-
-# Modules whose output is zero where their input is. A ChannelPad2d adds a border that is not.
-KEEP_ZERO = (nn.Identity, nn.Dropout, nn.Dropout2d, nn.Flatten, nn.ReLU, nn.ReLU6, nn.LeakyReLU)
-KEEP_ZERO += (nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.MaxPool2d, nn.AvgPool2d, nn.ZeroPad2d)
-KEEP_ZERO += (nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d)
 
 
 def shrink(model):
@@ -44,8 +41,8 @@ class SelectFeatures(nn.Module):
 
     def __init__(self, features):
         super().__init__()
-        self.features = features
-        self.register_buffer("keep", torch.ones(features, dtype=torch.bool))
+        self.features = checks.whole("features", features)
+        self.register_buffer("keep", torch.ones(self.features, dtype=torch.bool))
 
     def forward(self, x):
         """(..., features) -> (..., kept)."""
@@ -54,6 +51,11 @@ class SelectFeatures(nn.Module):
     def config(self):
         """The constructor's arguments."""
         return {"features": self.features}
+
+    def extra_repr(self):
+        """The size of the input and how many are kept."""
+        kept = "" if self.keep.is_meta else f", kept={int(self.keep.sum())}"
+        return f"features={self.features}{kept}"
 
 
 def _without_dead_units(model):
@@ -83,7 +85,7 @@ def _dead_units(layer, between, following):
     # (outputs, units * each, ...) -> (outputs, units, the rest)
     onward = following.weight.detach().reshape(len(following.weight), units, -1)
     unused = (onward == 0).all(dim=2).all(dim=0)
-    if not all(type(step) in KEEP_ZERO for step in between):
+    if not all(kind_of(step).keeps_zero for step in between):
         return unused
     silent = (layer.weight.detach().flatten(1) == 0).all(dim=1)
     if layer.bias is not None:

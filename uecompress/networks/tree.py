@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator
 
+import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
@@ -27,6 +28,26 @@ def parameter_count(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+def copied(model: nn.Module, same: dict | None = None) -> nn.Module:
+    """A deep copy, also of a network that keeps what it has computed.
+
+    ``torch.nn.utils.prune`` and others keep the weight that they have computed as an attribute of
+    the module, with the graph that made it, and ``copy.deepcopy`` refuses that. The copy has its
+    value alone.
+
+    Args:
+        model: a network.
+        same: what stands in the copy for an object of the network, by the object's ``id``.
+    """
+    memo = {
+        id(value): value.detach().clone()
+        for module in model.modules()
+        for value in vars(module).values()
+        if isinstance(value, torch.Tensor) and value.grad_fn is not None
+    }
+    return copy.deepcopy(model, memo | (same or {}))
+
+
 def replace_layers(
     model: nn.Module, function: Callable[[str, nn.Module], nn.Module | None]
 ) -> nn.Module:
@@ -47,7 +68,7 @@ def replace_layers(
     Raises:
         TypeError: if ``function`` returns something that is neither a module nor None.
     """
-    model = copy.deepcopy(model)
+    model = copied(model)
     replacements = {}
     for name, leaf in list(leaves(model)):
         replacement = function(name, leaf)

@@ -8,17 +8,12 @@ import torch
 from torch import nn
 
 from uecompress.networks.containers import Residual
+from uecompress.networks.kinds import KINDS, kind_of
 from uecompress.networks.padding import ChannelPad2d
 from uecompress.networks.tree import chains, is_plain, linear_and_conv_layers
 
-# Modules that treat every entry by itself, and those that treat every channel by itself.
-_ENTRY_BY_ENTRY = (nn.Identity, nn.Dropout, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU)
-_ENTRY_BY_ENTRY += (nn.SiLU, nn.Softplus, nn.Sigmoid, nn.Tanh)
-_CHANNEL_BY_CHANNEL = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d)
-_CHANNEL_BY_CHANNEL += (nn.Dropout2d, nn.ZeroPad2d)
 # Modules that shrink, with the attribute that holds the number of their inputs.
-_INPUTS = {nn.Linear: "in_features", nn.Conv2d: "in_channels", ChannelPad2d: "channels"}
-_INPUTS |= {nn.BatchNorm1d: "num_features", nn.BatchNorm2d: "num_features"}
+_INPUTS = {kind: row.inputs for kind, row in KINDS.items() if row.inputs}
 
 
 def keep_units(model: nn.Module, name: str, keep) -> nn.Module:
@@ -54,7 +49,7 @@ def keep_units(model: nn.Module, name: str, keep) -> nn.Module:
     flattened = False  # outputs are (N, units * H * W)
     for step_name, step in steps[1:]:
         kind = type(step)
-        if kind in _ENTRY_BY_ENTRY or (images and kind in _CHANNEL_BY_CHANNEL):
+        if kind_of(step).entrywise or (images and kind_of(step).channelwise):
             continue
         if kind is nn.Flatten and (step.start_dim, step.end_dim) == (1, -1):
             images, flattened = False, images or flattened

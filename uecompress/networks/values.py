@@ -1,13 +1,12 @@
 """Weights that share values: k-means clusters, the lecture's "maximum compression"."""
 
-import copy
-
 import torch
 from sklearn.cluster import KMeans
 
 from uecompress import checks
+from uecompress.networks.plain import plain_layers
 from uecompress.networks.shrinking import shrink
-from uecompress.networks.tree import linear_and_conv_layers
+from uecompress.networks.tree import copied, linear_and_conv_layers
 
 
 def cluster_weights(pruned, clusters=32):
@@ -15,25 +14,23 @@ def cluster_weights(pruned, clusters=32):
 
     The centres start evenly spaced from the smallest to the largest weight, as in Han et al.
     (2016). Zeros stay zeros; biases are rounded to half precision, unless one is too large for it.
-    Parametrized weights and biases stay as they are.
+    Layers that are not plain are left alone with a warning.
 
     Args:
         pruned: an ordinary network; it is not changed.
         clusters: number of centres, at least 1. Layers with fewer distinct weights keep them.
 
     Raises:
-        ValueError: ``clusters`` not a whole number of at least 1, no Linear or Conv2d layer,
+        TypeError: ``clusters`` is no number.
+        ValueError: ``clusters`` not a whole number of at least 1, no plain Linear or Conv2d layer,
             weights or biases that are not finite.
     """
     clusters = checks.whole("clusters", clusters)
-    layers = dict(linear_and_conv_layers(pruned))
-    if not layers:
-        raise ValueError("the network has no Linear or Conv2d layer")
 
     def function(name, layer):
-        return {"weight": to_centres(layer.weight, clusters), "bias": half(layer.bias)}
+        return {"weight": _to_centres(layer.weight, clusters), "bias": half(layer.bias)}
 
-    return with_new_values(pruned, layers, function)
+    return with_new_values(pruned, dict(linear_and_conv_layers(pruned)), function)
 
 
 def maximum_compression(pruned, clusters=32):
@@ -41,10 +38,10 @@ def maximum_compression(pruned, clusters=32):
 
     Args:
         pruned: the ordinary network that pruning made; it is not changed.
-        clusters: number of values a layer's non-zero weights take, parametrized ones apart.
+        clusters: number of values that a plain layer's non-zero weights take.
 
     Raises:
-        ValueError: as in :func:`cluster_weights`.
+        TypeError, ValueError: as in :func:`cluster_weights`.
     """
     return shrink(cluster_weights(pruned, clusters))
 
@@ -57,7 +54,7 @@ def half(bias):
     return rounded if torch.isfinite(rounded).all() else bias
 
 
-def to_centres(weight, clusters):
+def _to_centres(weight, clusters):
     """The non-zero weights replaced by the centres of their clusters."""
     kept = weight != 0
     values = weight[kept].double().cpu().unsqueeze(1).numpy()  # (kept,) -> (kept, 1)
@@ -76,20 +73,22 @@ def to_centres(weight, clusters):
 def with_new_values(network, names, function):
     """A copy in which the tensors of these layers are what ``function(name, layer)`` gives.
 
-    Tensors that are computed from others, by a parametrization or a mask, stay as they are.
+    Args:
+        network: it is not changed.
+        names: dotted names; layers that are not plain stay as they are, with a warning.
+        function: gives a dict of the new ``weight`` and ``bias``; what it leaves out, or gives as
+            None, stays.
 
     Raises:
-        ValueError: a weight or bias of these layers that is not finite.
+        ValueError: no plain layer at all; a weight or bias of these layers that is not finite.
     """
-    result = copy.deepcopy(network)
-    for name, layer in linear_and_conv_layers(result):
-        if name not in names:
-            continue
-        for kind in ("weight", "bias"):
-            values = getattr(layer, kind)
-            if values is not None and not torch.isfinite(values).all():
-                raise ValueError(f"the {kind} of {name!r} contains NaN or infinity")
+    layers = plain_layers(network)
+    result = copied(network)
+    for name in filter(layers.__contains__, names):
+        layer = result.get_submodule(name)
+        with checks.naming(name):
+            checks.finite(weight=layer.weight, bias=layer.bias)
         for kind, values in function(name, layer).items():
-            if values is not None and kind in layer._parameters:
-                layer._parameters[kind].copy_(values)
+            if values is not None:
+                getattr(layer, kind).copy_(values)
     return result

@@ -1,19 +1,19 @@
 """The networks of the course, each a function that returns a tree of named layers.
 
 Every function draws torch's default initialisation from ``seed``, bit-identical for the same seed,
-without touching the caller's generator. Sizes that are not positive raise ``ValueError``. All
-networks but :func:`cnn_as_printed` return plain logits (N, num_classes).
+without touching the caller's generator. Sizes are whole numbers of at least 1 and a dropout is a
+probability: what is no number raises ``TypeError``, another number ``ValueError``. All networks but
+:func:`cnn_as_printed` return plain logits (N, num_classes).
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 
-import torch
 from torch import nn
 
+from uecompress import checks
 from uecompress.networks.containers import Residual
+from uecompress.randomness import seeded
 
 
 def mlp(
@@ -38,9 +38,11 @@ def mlp(
         dropout: probability of dropping a hidden unit.
         seed: seed of the initialisation.
     """
-    _check_positive(in_features=in_features, width=width, depth=depth, num_classes=num_classes)
+    in_features, num_classes = _sizes(in_features=in_features, num_classes=num_classes)
+    width, depth = _sizes(width=width, depth=depth)
+    dropout = checks.within("dropout", dropout, 0, 1)
     layers = OrderedDict(flatten=nn.Flatten())
-    with _seeded(seed):
+    with seeded(seed):
         for k, (fan_in, fan_out) in enumerate(pairwise([in_features] + [width] * depth), start=1):
             layers[f"norm{k}"] = nn.BatchNorm1d(fan_in)
             layers[f"linear{k}"] = nn.Linear(fan_in, fan_out)
@@ -84,13 +86,14 @@ def cnn_as_printed(
         dropout: probability of dropping a unit of the head, logits included.
         seed: seed of the initialisation.
     """
-    printed = _cnn_layers(in_channels, num_classes, dropout, seed)
-    return nn.Sequential(OrderedDict(**printed, relu7=nn.ReLU(), dropout2=nn.Dropout(dropout)))
+    layers = _cnn_layers(in_channels, num_classes, dropout, seed)
+    dropout2 = nn.Dropout(layers["dropout1"].p)
+    return nn.Sequential(OrderedDict(**layers, relu7=nn.ReLU(), dropout2=dropout2))
 
 
 def lenet300(*, seed: int = 0) -> nn.Sequential:
     """LeNet-300-100, i.e. 784-300-100-10 with ReLU between: 266,610 parameters."""
-    with _seeded(seed):
+    with seeded(seed):
         layers = OrderedDict(
             flatten=nn.Flatten(),
             linear1=nn.Linear(784, 300),
@@ -109,7 +112,7 @@ def lenet5(*, seed: int = 0) -> nn.Sequential:
     The Caffe original has a single ReLU, after ``linear1``; the compression papers use it as here.
     It is not the LeNet-5 of 6-16-120-84 units.
     """
-    with _seeded(seed):
+    with seeded(seed):
         layers = OrderedDict(
             conv1=nn.Conv2d(1, 20, kernel_size=5),
             relu1=nn.ReLU(),
@@ -139,8 +142,9 @@ def resnet_small(
         width: channels of the first block.
         seed: seed of the initialisation.
     """
-    _check_positive(in_channels=in_channels, num_classes=num_classes, width=width)
-    with _seeded(seed):
+    in_channels, num_classes = _sizes(in_channels=in_channels, num_classes=num_classes)
+    (width,) = _sizes(width=width)
+    with seeded(seed):
         layers = OrderedDict(
             conv=nn.Conv2d(in_channels, width, kernel_size=3, padding=1, bias=False),
             norm=nn.BatchNorm2d(width),
@@ -160,9 +164,10 @@ def resnet_small(
 
 def _cnn_layers(in_channels: int, num_classes: int, dropout: float, seed: int) -> OrderedDict:
     """The layers that both versions of the CNN have: everything up to the logits."""
-    _check_positive(in_channels=in_channels, num_classes=num_classes)
+    in_channels, num_classes = _sizes(in_channels=in_channels, num_classes=num_classes)
+    dropout = checks.within("dropout", dropout, 0, 1)
     layers = OrderedDict()
-    with _seeded(seed):
+    with seeded(seed):
         for k, (before, after) in enumerate(pairwise([in_channels, 16, 32, 64, 128, 256]), start=1):
             layers[f"norm{k}"] = nn.BatchNorm2d(before)
             layers[f"conv{k}"] = nn.Conv2d(before, after, kernel_size=3, padding=1)
@@ -196,16 +201,5 @@ def _residual_block(before: int, after: int, *, stride: int) -> Residual:
     return Residual(nn.Sequential(branch), nn.Sequential(shortcut))
 
 
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Draws from ``seed`` inside, and leaves the caller's generators as they were."""
-    with torch.random.fork_rng(devices=[]):
-        # torch.manual_seed would reseed the generators of other devices too, for good.
-        torch.default_generator.manual_seed(seed)
-        yield
-
-
-def _check_positive(**sizes: int) -> None:
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name} must be positive, got {size}")
+def _sizes(**sizes: int) -> list[int]:
+    return [checks.whole(name, size) for name, size in sizes.items()]

@@ -8,7 +8,15 @@ from uecompress.uncertainty.calibration import (
     scale,
     temperature,
 )
-from uecompress.uncertainty.cost import latency, multiply_adds, nonzero_count, peak_memory
+from uecompress.uncertainty.conformal import (
+    conformal_quantile,
+    coverage,
+    mean_set_size,
+    prediction_sets,
+)
+from uecompress.uncertainty.cost import latency, multiply_adds, peak_memory
+from uecompress.uncertainty.energy import energy
+from uecompress.uncertainty.mahalanobis import features, mahalanobis
 from uecompress.uncertainty.metrics import (
     accuracy,
     brier,
@@ -19,10 +27,12 @@ from uecompress.uncertainty.metrics import (
     mutual_information,
     nll,
 )
+from uecompress.uncertainty.nonzero import nonzero_count
 from uecompress.uncertainty.ood import aupr, auroc, fpr95
 from uecompress.uncertainty.predict import predict
 from uecompress.uncertainty.risk import aurc, risk_coverage
-from uecompress.uncertainty.scorecard import HEADS, default_shifts, scorecard, scorecard_table
+from uecompress.uncertainty.scorecard import default_shifts, scorecard
+from uecompress.uncertainty.table import HEADS, head, scorecard_table
 
 __all__ = [
     "HEADS",
@@ -31,22 +41,30 @@ __all__ = [
     "aurc",
     "auroc",
     "brier",
+    "conformal_quantile",
+    "coverage",
     "default_shifts",
     "ece",
     "ece_floor",
     "ece_interval",
+    "energy",
     "entropy",
     "expected_entropy",
+    "features",
     "fpr95",
+    "head",
     "latency",
+    "mahalanobis",
     "max_probability_score",
     "mean_log_probs",
+    "mean_set_size",
     "multiply_adds",
     "mutual_information",
     "nll",
     "nonzero_count",
     "peak_memory",
     "predict",
+    "prediction_sets",
     "reliability",
     "risk_coverage",
     "scale",

@@ -9,9 +9,11 @@ import math
 import numpy as np
 import torch
 
+from uecompress import checks
 from uecompress.uncertainty.metrics import check_labels, check_log_probs, mean_log_probs
 
 COLDEST, HOTTEST = 0.05, 20  # the temperatures that are searched
+ON_EDGE = 8  # roundings that a confidence on the edge of a bin may lie beyond it
 
 
 def ece(log_probs, y, *, bins=15, mass=False):
@@ -20,7 +22,7 @@ def ece(log_probs, y, *, bins=15, mass=False):
     The bins have equal width, or with ``mass=True`` about equal numbers of examples: their edges
     are then quantiles of the confidences, and equal confidences always share a bin. The lower edge
     of each bin is open and the upper one closed; confidence 0 belongs to the first bin and 1 to the
-    last.
+    last. What lies beyond an edge by no more than rounding lies on it: exp(log 0.6) is above 0.6.
 
     Args:
         log_probs: predictions (M, N, C).
@@ -29,11 +31,12 @@ def ece(log_probs, y, *, bins=15, mass=False):
         mass: bins of equal mass instead of equal width.
 
     Raises:
+        TypeError: what is no real number, or a masked array.
         ValueError: predictions, labels or a number of bins that make no sense.
     """
-    confidence, correct = confidences(log_probs, y)
-    index = bin_index(confidence, bins, mass)
-    return error(index, correct - confidence, bins)
+    bins = checks.whole("bins", bins)
+    confidence, guess, index = _binned(log_probs, bins, mass)
+    return _error(index, _correct(log_probs, guess, y) - confidence, bins)
 
 
 def reliability(log_probs, y, *, bins=15, mass=False):
@@ -43,8 +46,9 @@ def reliability(log_probs, y, *, bins=15, mass=False):
         Mean confidence, accuracy and number of examples, tensors (bins,). The first two are NaN in
         an empty bin.
     """
-    confidence, correct = confidences(log_probs, y)
-    index = bin_index(confidence, bins, mass)
+    bins = checks.whole("bins", bins)
+    confidence, guess, index = _binned(log_probs, bins, mass)
+    correct = _correct(log_probs, guess, y)
     count = index.bincount(minlength=bins)
     sums = (index.bincount(values, minlength=bins) for values in (confidence, correct))
     return *(s / count for s in sums), count
@@ -61,17 +65,17 @@ def ece_interval(log_probs, y, *, bins=15, level=0.95, samples=1000, seed=0):
     Returns:
         The lower and the upper end, two numbers.
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, not {level}")
-    confidence, correct = confidences(log_probs, y)
-    index, gap = bin_index(confidence, bins), correct - confidence
+    level = checks.within("level", level, 0, 1, open_low=True, open_high=True)
+    bins = checks.whole("bins", bins)
+    confidence, guess, index = _binned(log_probs, bins)
+    gap = _correct(log_probs, guess, y) - confidence
 
     def draw(generator):
         chosen = torch.randint(len(gap), (len(gap),), generator=generator)
-        return error(index[chosen], gap[chosen], bins)
+        return _error(index[chosen], gap[chosen], bins)
 
-    drawn = repeat(draw, samples, seed)
-    measured = error(index, gap, bins)
+    drawn = _repeat(draw, samples, seed)
+    measured = _error(index, gap, bins)
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]) - drawn.mean() + measured
     return max(float(low), 0.0), min(float(high), 1.0)
 
@@ -83,13 +87,14 @@ def ece_floor(log_probs, *, bins=15, samples=1000, seed=0):
     noise of N examples in bins of equal width: no network can be told apart from a calibrated one
     by an ECE near this number.
     """
-    confidence, _ = confidences(log_probs)
-    index, chance = bin_index(confidence, bins), confidence.clamp(max=1)  # rounding may exceed 1
+    bins = checks.whole("bins", bins)
+    confidence, _, index = _binned(log_probs, bins)
+    chance = confidence.clamp(max=1)  # rounding may exceed 1
 
     def draw(generator):
-        return error(index, chance.bernoulli(generator=generator) - confidence, bins)
+        return _error(index, chance.bernoulli(generator=generator) - confidence, bins)
 
-    return float(repeat(draw, samples, seed).mean())
+    return float(_repeat(draw, samples, seed).mean())
 
 
 def scale(log_probs, temperature):
@@ -100,8 +105,7 @@ def scale(log_probs, temperature):
     to scale the average instead.
     """
     log_probs = check_log_probs(log_probs)
-    if not 0 < temperature < math.inf:
-        raise ValueError(f"the temperature must be positive and finite, not {temperature}")
+    temperature = checks.positive("the temperature", temperature)
     return ((log_probs - log_probs.amax(-1, keepdim=True)) / temperature).log_softmax(-1)
 
 
@@ -133,11 +137,11 @@ def temperature(log_probs, y):
 
     grid = np.linspace(math.log(COLDEST), math.log(HOTTEST), 13)
     best = int(np.argmin([cost(log_t) for log_t in grid]))
-    log_t = golden_section(cost, grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)])
+    log_t = _golden_section(cost, grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)])
     return math.exp(log_t) if cost(log_t) < cost(0.0) - 1e-12 else 1.0
 
 
-def golden_section(f, low, high, tolerance=1e-6):
+def _golden_section(f, low, high, tolerance=1e-6):
     """Where a function with one valley between ``low`` and ``high`` is smallest."""
     ratio = (math.sqrt(5) - 1) / 2
     a, b = high - ratio * (high - low), low + ratio * (high - low)
@@ -154,31 +158,29 @@ def golden_section(f, low, high, tolerance=1e-6):
     return (low + high) / 2
 
 
-def confidences(log_probs, y=None):
-    """Confidence of each prediction and, given labels, whether it is correct; both (N,) doubles."""
+def _binned(log_probs, bins, mass=False):
+    """Confidence, most probable class and bin 0..bins−1 of each prediction: three tensors (N,)."""
     log_p, guess = mean_log_probs(log_probs).max(-1)
-    correct = None if y is None else (guess == check_labels(log_probs, y)).double()
-    return log_p.double().exp(), correct
-
-
-def bin_index(confidence, bins, mass=False):
-    """The bin 0..bins−1 of each confidence, a tensor (N,)."""
-    if not isinstance(bins, int | np.integer) or bins < 1:
-        raise ValueError(f"bins must be a whole number of at least 1, not {bins}")
+    confidence = log_p.double().exp()
+    rounded = confidence - ON_EDGE * torch.finfo(log_p.dtype).eps  # the upper edge is closed
     if mass:
         inner = torch.linspace(0, 1, bins + 1, dtype=confidence.dtype)[1:-1]
-        return torch.bucketize(confidence, confidence.quantile(inner))  # upper edge closed
-    return (confidence * bins).ceil().long().sub(1).clamp(0, bins - 1)
+        return confidence, guess, torch.bucketize(rounded, confidence.quantile(inner))
+    return confidence, guess, (rounded * bins).ceil().long().sub(1).clamp(0, bins - 1)
 
 
-def error(index, gap, bins):
+def _correct(log_probs, guess, y):
+    """Whether each guess is the label, 1.0 or 0.0: a tensor (N,)."""
+    return (guess == check_labels(log_probs, y)).double()
+
+
+def _error(index, gap, bins):
     """The ECE from the bin of each example and its gap, correct − confidence."""
     return index.bincount(gap, minlength=bins).abs().sum().item() / len(gap)
 
 
-def repeat(draw, samples, seed):
+def _repeat(draw, samples, seed):
     """``draw(generator)`` as often as ``samples`` says, from one seed: an array (samples,)."""
-    if not isinstance(samples, int | np.integer) or samples < 1:
-        raise ValueError(f"samples must be a whole number of at least 1, not {samples}")
-    generator = torch.Generator().manual_seed(seed)
+    samples = checks.whole("samples", samples)
+    generator = torch.Generator().manual_seed(checks.seed(seed))
     return np.array([draw(generator) for _ in range(samples)])

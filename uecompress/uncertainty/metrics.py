@@ -6,6 +6,7 @@ looks at the mean prediction: probabilities are averaged over members, not logit
 
 import math
 
+import numpy as np
 import torch
 
 
@@ -55,13 +56,25 @@ def mutual_information(log_probs):
 
 
 def max_probability_score(log_probs):
-    """One minus the probability of the most probable class: a tensor (N,)."""
-    return 1 - mean_log_probs(log_probs).exp().amax(-1)
+    """One minus the probability of the most probable class: a tensor (N,).
+
+    It is the sum over the other classes. The difference would be 0 wherever they have less than
+    1e-16 together, and such predictions could not be ranked.
+    """
+    p = mean_log_probs(log_probs).exp()
+    return p.scatter(-1, p.argmax(-1, keepdim=True), 0).sum(-1)
 
 
 def check_log_probs(log_probs):
-    """``log_probs`` as a tensor; ValueError unless it is a non-empty (M, N, C) of distributions."""
-    log_probs = torch.as_tensor(log_probs)
+    """``log_probs`` as a tensor of floating-point numbers.
+
+    Raises:
+        TypeError: those of :func:`real_tensor`.
+        ValueError: not a non-empty (M, N, C) of logs of distributions.
+    """
+    log_probs = real_tensor("log_probs", log_probs)
+    if not log_probs.is_floating_point():
+        log_probs = log_probs.double()
     if log_probs.ndim != 3 or 0 in log_probs.shape:
         raise ValueError(
             "log_probs must be a non-empty (members, examples, classes), "
@@ -75,11 +88,33 @@ def check_log_probs(log_probs):
 
 
 def check_labels(log_probs, y):
-    """``y`` as a tensor; ValueError unless it holds a class of ``log_probs`` for each example."""
-    y = torch.as_tensor(y)
+    """``y`` as a tensor of whole numbers.
+
+    Raises:
+        TypeError: those of :func:`real_tensor`.
+        ValueError: it does not hold a class of ``log_probs`` for each example.
+    """
+    y = real_tensor("y", y)
     examples, classes = log_probs.shape[1:]
     if y.shape != (examples,):
         raise ValueError(f"y must have shape ({examples},), not {tuple(y.shape)}")
     if y.is_floating_point() or y.min() < 0 or y.max() >= classes:
         raise ValueError(f"labels must be whole numbers in 0..{classes - 1}")
     return y.long()
+
+
+def real_tensor(name, values):
+    """Numbers of any kind as a tensor.
+
+    Raises:
+        TypeError: no numbers, complex ones, or a masked array, whose mask would be lost.
+    """
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array: choose the entries that count first")
+    try:
+        tensor = torch.as_tensor(values)
+    except (RuntimeError, TypeError, ValueError):
+        raise TypeError(f"{name} must be numbers, not {type(values).__name__}") from None
+    if tensor.is_complex():
+        raise TypeError(f"{name} must be real numbers, not {tensor.dtype}")
+    return tensor

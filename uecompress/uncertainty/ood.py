@@ -6,6 +6,8 @@ A higher score means more uncertain, and out of distribution is the positive cla
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from uecompress.uncertainty.metrics import real_tensor
+
 
 def auroc(in_scores, out_scores):
     """The area under the ROC curve, in [0, 1].
@@ -18,9 +20,10 @@ def auroc(in_scores, out_scores):
         out_scores: scores (K,) of foreign examples.
 
     Raises:
+        TypeError: no real numbers, or a masked array.
         ValueError: an empty vector, a wrong shape, or NaN; infinity too, but not in :func:`fpr95`.
     """
-    return float(roc_auc_score(*labelled(in_scores, out_scores)))
+    return float(roc_auc_score(*_labelled(in_scores, out_scores)))
 
 
 def aupr(in_scores, out_scores):
@@ -30,7 +33,7 @@ def aupr(in_scores, out_scores):
     gives the share of foreign examples, K / (N + K), so that two numbers compare only at the same
     N and K. Arguments and errors are those of :func:`auroc`.
     """
-    return float(average_precision_score(*labelled(in_scores, out_scores)))
+    return float(average_precision_score(*_labelled(in_scores, out_scores)))
 
 
 def fpr95(in_scores, out_scores):
@@ -46,15 +49,20 @@ def fpr95(in_scores, out_scores):
     return float((inside >= threshold).mean())
 
 
-def labelled(in_scores, out_scores):
+def _labelled(in_scores, out_scores):
     """Whether each example is foreign, and its score: two vectors (N + K,)."""
     scores = [check_scores("in_scores", in_scores), check_scores("out_scores", out_scores)]
     return np.repeat([0, 1], [len(s) for s in scores]), np.concatenate(scores)
 
 
 def check_scores(name, scores):
-    """Scores as a NumPy vector; ValueError where they are empty, of a wrong shape, or NaN."""
-    scores = np.asarray(scores, dtype=float)
+    """Scores as a NumPy vector of doubles.
+
+    Raises:
+        TypeError: no real numbers, or a masked array.
+        ValueError: they are empty, of a wrong shape, or NaN.
+    """
+    scores = real_tensor(name, scores).detach().cpu().double().numpy()
     if scores.ndim != 1 or len(scores) == 0:
         raise ValueError(f"{name} must be a non-empty vector, not shape {scores.shape}")
     if np.isnan(scores).any():

@@ -4,7 +4,9 @@ from contextlib import contextmanager
 
 import torch
 
-from uecompress.networks import check_inputs
+from uecompress import checks
+from uecompress.networks import check_inputs, dtype_and_device, example_axis
+from uecompress.randomness import LOCK, seeded
 
 
 @torch.no_grad()
@@ -17,9 +19,10 @@ def predict(model, x, *, samples=None, seed=0, batch_size=1000):
     Args:
         model: a network with logits (N, C), or an ensemble with logits (M, N, C). Its mode and its
             weights are left as they are; it predicts in evaluation mode.
-        x: inputs (N, ...).
+        x: inputs (N, ...), or one batch per member (M, N, ...).
         samples: passes with random weights, each of which gives a row for every member.
-        seed: of the random weights; the caller's random state is untouched.
+        seed: of the random weights; the caller's random state is untouched, and threads wait for
+            one another.
         batch_size: examples that go through the network at once.
 
     Returns:
@@ -28,60 +31,69 @@ def predict(model, x, *, samples=None, seed=0, batch_size=1000):
         has M·S rows, the member slowest. A single network has M = 1.
 
     Raises:
-        TypeError: inputs that are not a tensor of the network's type.
+        TypeError: inputs that are not a tensor of the network's type, numbers that are none.
         ValueError: empty or non-finite inputs, a network that returns NaN or no logits of each
-            example, ``samples`` below 1 or asked of a network without random weights.
+            example, ``samples`` or ``batch_size`` below 1, ``samples`` asked of a network without
+            random weights.
     """
     check_inputs(model, x)
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    batch_size = checks.whole("batch_size", batch_size)
     if samples is not None:
-        if samples < 1:
-            raise ValueError(f"samples must be at least 1, not {samples}")
-        if not stochastic_modules(model):
+        samples = checks.whole("samples", samples)
+        if not _stochastic_modules(model):
             raise ValueError("samples was given, but the network has no random weights")
 
-    with evaluation_mode(model, sampling=samples is not None), torch.random.fork_rng():
-        torch.manual_seed(seed)
-        rows = [forward(model, x, batch_size) for _ in range(samples or 1)]  # S of (M, N, C)
-    per_member = x.ndim == 5  # one batch for each member, as networks.Ensemble takes it
-    if rows[0].ndim != 3 or (rows[0].shape[1] != len(x) and not per_member):
-        raise ValueError(
-            f"the network returned shape {tuple(rows[0].shape)} for {len(x)} examples, where "
-            "logits (N, C) or (M, N, C) are expected"
-        )
+    with evaluation_mode(model, sampling=samples is not None), seeded(seed):
+        rows = [_forward(model, x, batch_size) for _ in range(samples or 1)]  # S of (M, N, C)
     log_probs = torch.stack(rows, dim=1).flatten(0, 1)  # (M, S, N, C) -> (M·S, N, C)
     if log_probs.isnan().any():
         raise ValueError("the network returned NaN")
     return log_probs
 
 
-def forward(model, x, batch_size):
+def _forward(model, x, batch_size):
     """One pass over all of ``x``: log-probabilities (M, N, C)."""
-    device = next((p.device for p in model.parameters()), x.device)
-    logits = torch.cat([model(batch.to(device)).cpu() for batch in x.split(batch_size)], dim=-2)
-    if logits.ndim == 2:
-        logits = logits[None]  # one member
-    return logits.double().log_softmax(-1)
+    axis, (_, device) = example_axis(x), dtype_and_device(model, x)
+    batches = x.split(batch_size, axis)
+    logits = [_logits(model(batch.to(device)), batch.shape[axis]) for batch in batches]
+    return torch.cat(logits, dim=1).double().log_softmax(-1)
 
 
-def stochastic_modules(model):
+def _logits(output, n):
+    """What a network returned for ``n`` examples, as logits (M, n, C) on the CPU."""
+    shape = type(output).__name__
+    if isinstance(output, torch.Tensor):
+        output = output[None] if output.ndim == 2 else output  # one member
+        if output.ndim == 3 and output.shape[1] == n:
+            return output.cpu()
+        shape = f"shape {tuple(output.shape)}"
+    raise ValueError(
+        f"the network returned {shape} for {n} examples, where logits (N, C) or (M, N, C) are "
+        "expected"
+    )
+
+
+def _stochastic_modules(model):
     """The modules of a network that can draw at random."""
     return [module for module in model.modules() if hasattr(module, "sampling")]
 
 
 @contextmanager
 def evaluation_mode(model, sampling=False):
-    """Evaluation mode, with or without random weights; afterwards everything is as before."""
-    modes = [(module, module.training) for module in model.modules()]
-    draws = [(module, module.sampling) for module in stochastic_modules(model)]
-    try:
-        model.eval()
-        for module, _ in draws:
-            module.sampling = sampling
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-        for module, draw in draws:
-            module.sampling = draw
+    """Evaluation mode, with or without random weights; afterwards everything is as before.
+
+    Other threads wait until then: the mode of a network that they share is one for all of them.
+    """
+    with LOCK:
+        modes = [(module, module.training) for module in model.modules()]
+        draws = [(module, module.sampling) for module in _stochastic_modules(model)]
+        try:
+            model.eval()
+            for module, _ in draws:
+                module.sampling = sampling
+            yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
+            for module, draw in draws:
+                module.sampling = draw

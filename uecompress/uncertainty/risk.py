@@ -24,6 +24,7 @@ def risk_coverage(log_probs, y, scores):
         Coverage k/N and risk, both tensors (N,). The last risk is one minus the accuracy.
 
     Raises:
+        TypeError: what is no real number, or a masked array.
         ValueError: predictions, labels or scores that make no sense or do not fit together.
     """
     wrong = mean_log_probs(log_probs).argmax(-1) != check_labels(log_probs, y)
