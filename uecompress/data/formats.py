@@ -1,4 +1,4 @@
-"""The three layouts the large data sets come in: IDX, CIFAR-10's binary archive, a zip of JPEGs.
+"""The layouts the large data sets come in: IDX, CIFAR-10's binary archive, zips of JPEG or PNG.
 
 Each reader takes the bytes of a file and returns arrays; nothing is unpacked to disk or executed.
 """
@@ -11,6 +11,7 @@ import zipfile
 
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
 CIFAR_CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
@@ -99,3 +100,50 @@ def cifar_jpeg(content, part, numbers):
                 images.append(np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB")))
     y = np.tile(np.arange(10, dtype=np.uint8), len(numbers))
     return np.stack(images).transpose(0, 3, 1, 2), y  # (N, 32, 32, 3) -> (N, 3, 32, 32)
+
+
+def omniglot(content):
+    """Reads Omniglot's drawn letters, prepared as MNIST's digits are.
+
+    The zip has one image of 105x105, black ink on white, for each drawing,
+    ``<set>/<alphabet>/<character>/<NNNN_NN>.png``.
+
+    Args:
+        content: The bytes of the zip.
+
+    Returns:
+        Images (N, 1, 28, 28) in the order of their names, and their alphabets (N,), counted from 0
+        in sorted order; both uint8.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        names = sorted(name for name in archive.namelist() if name.endswith(".png"))
+        drawings = [Image.open(io.BytesIO(archive.read(name))).convert("L") for name in names]
+    x = np.stack([_like_mnist(255 - np.asarray(drawing)) for drawing in drawings])
+    y = np.unique([name.split("/")[1] for name in names], return_inverse=True)[1]
+    return x[:, None], y.astype(np.uint8)
+
+
+def _like_mnist(ink):
+    """A drawing in white ink as MNIST has its digits: 20 pixels long, its mass in the middle.
+
+    The strokes, two pixels of 105 wide, first become as thick as MNIST's.
+
+    Args:
+        ink: (H, W), uint8, not empty of ink.
+
+    Returns:
+        (28, 28), uint8.
+    """
+    ink = ndimage.maximum_filter(ink, size=5)
+    rows, columns = (np.flatnonzero(ink.any(axis)) for axis in (1, 0))
+    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    height, width = (max(1, round(20 * n / max(ink.shape))) for n in ink.shape)
+    small = np.asarray(Image.fromarray(ink).resize((width, height), Image.Resampling.BOX))
+    # The centre of mass goes to (13.5, 13.5), as near as whole pixels and the frame allow.
+    centre = ndimage.center_of_mass(small.astype(np.float64))
+    top, left = (
+        min(max(round(13.5 - c), 0), 28 - n) for c, n in zip(centre, small.shape, strict=True)
+    )
+    result = np.zeros((28, 28), np.uint8)
+    result[top : top + height, left : left + width] = small
+    return result

@@ -18,20 +18,23 @@ def load(name, split):
 
     ``digits`` (scikit-learn's 8x8 scans of digits, enlarged) and ``glyphs`` (letters from
     matplotlib's fonts: K to Z for training, A to J for the test) come with the package. ``mnist``,
-    ``notmnist`` and ``cifar10`` are looked for below ``$UECOMPRESS_DATA``, then in the user cache,
+    ``notmnist``, ``omniglot`` (letters of five alphabets, thickened, centred and scaled as MNIST's
+    digits are) and ``cifar10`` are looked for below ``$UECOMPRESS_DATA``, then in the user cache,
     then downloaded into it. ``cifar10-jpeg`` (CIFAR-10 re-encoded as JPEG, hence not the same bits)
     is only looked for. The validation split is the last 5,000 training images of MNIST and
     CIFAR-10; the JPEG images come by number, then class, so for them it is the last 500 of each
     class.
 
     Args:
-        name: "digits", "glyphs", "mnist", "notmnist", "cifar10" or "cifar10-jpeg".
-        split: "train", "validation" or "test"; notMNIST is only ever a test set.
+        name: "digits", "glyphs", "mnist", "notmnist", "omniglot", "cifar10" or "cifar10-jpeg".
+        split: "train", "validation" or "test"; notMNIST and Omniglot are only ever test sets.
 
     Returns:
         Images (N, C, H, W), float32 in [0, 1], where C, H, W is 3, 32, 32 for CIFAR-10 and
         1, 28, 28 for the others; labels (N,), int64. Letters are labelled from 0: A is 0 in the
-        test split of ``glyphs`` and in ``notmnist``, K is 0 in the other splits of ``glyphs``.
+        test split of ``glyphs`` and in ``notmnist``, K is 0 in the other splits of ``glyphs``. The
+        label of an image of ``omniglot`` is its alphabet: 0 Balinese, 1 Early Aramaic, 2 Greek, 3
+        Korean, 4 Latin, in this order.
 
     Raises:
         ValueError: If the name or the split is unknown, or a file found is damaged.
@@ -81,23 +84,26 @@ def _mnist(split):
 
 
 def _notmnist(split):
-    if split != "test":
-        raise ValueError(f"notMNIST is only ever a test set; it has no split {split!r}")
+    _check_that_it_is_the_test("notMNIST", split)
     x = formats.idx(files.read("notMNIST/t10k-images-idx3-ubyte"))
     return x[:, None], formats.idx(files.read("notMNIST/t10k-labels-idx1-ubyte"))
+
+
+def _omniglot(split):
+    _check_that_it_is_the_test("Omniglot", split)
+    return formats.omniglot(files.read("omniglot/images_background_small1.zip"))
+
+
+def _check_that_it_is_the_test(name, split):
+    if split != "test":
+        raise ValueError(f"{name} is only ever a test set; it has no split {split!r}")
 
 
 def _cifar10(split):
     batches = ["test_batch"] if split == "test" else [f"data_batch_{i}" for i in range(1, 6)]
     names = [f"cifar-10-batches-bin/{batch}.bin" for batch in batches]
-    # The archive comes first because its checksum is published; of its unpacked files, only the
-    # length and the labels can be checked.
-    unpacked = [files.find(name) for name in names]
-    if files.find("cifar-10-binary.tar.gz") is None and all(unpacked):
-        contents = [path.read_bytes() for path in unpacked]
-        names = unpacked
-    else:
-        contents = formats.tar_members(files.read("cifar-10-binary.tar.gz"), names)
+    # Of the archive, not of its unpacked files, a checksum is published: only the archive is read.
+    contents = formats.tar_members(files.read("cifar-10-binary.tar.gz"), names)
     x, y = zip(*map(formats.cifar_binary, contents, names), strict=True)
     return _cut(np.concatenate(x), np.concatenate(y), split)
 
@@ -119,6 +125,7 @@ _READERS = {
     "glyphs": partial(_embedded, "glyphs"),
     "mnist": _mnist,
     "notmnist": _notmnist,
+    "omniglot": _omniglot,
     "cifar10": _cifar10,
     "cifar10-jpeg": _cifar10_jpeg,
 }

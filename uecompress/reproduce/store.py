@@ -1,21 +1,20 @@
 """Results that an interruption does not lose.
 
 A long run is cut into units, each of which ends in a file of its own. A unit whose file is there
-is not run again. Every file is written under another name first and then renamed, so that it is
-either whole or not there.
+is not run again; every file is either whole or not there.
 """
 
 import copy
 import hashlib
 import io
 import json
-import os
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from uecompress.atomic import replacing
 from uecompress.data.files import cache
 
 
@@ -95,15 +94,8 @@ def write_json(path, result):
 
 
 def write(path, put):
-    """Call ``put(file)`` on a temporary file and give it the name ``path`` once it is complete."""
+    """Call ``put(file)`` on a new file, which becomes ``path`` once it is complete."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with open(temporary, "wb") as file:
-            put(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as file:
+        put(file)

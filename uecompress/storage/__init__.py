@@ -1,17 +1,20 @@
-"""A network to real bytes and back: the cost of a network is the length of its file.
+"""A network, or any state dict, to real bytes and back: its cost is the length of its file.
 
 A file is, in this order,
 
 - ``UEC`` and a byte with the version, 1;
 - the length of the header: seven bits a byte, least significant first, the last byte below 128;
-- the header: JSON, deflated with a preset dictionary. ``model`` describes the tree of modules,
-  ``tensors`` maps each tensor's name to its dtype and shape, or to the name of the tensor that it
-  is shared with, and ``frozen``, where it is there, lists the parameters that are not trained;
+- the header: JSON, deflated with a preset dictionary. ``model`` describes the tree of modules, and
+  is null where the file holds a state dict; ``tensors`` maps each tensor's name to its dtype and
+  shape, or to the name of an earlier one that it is shared with; and ``frozen``, where it is there,
+  lists the parameters that are not trained;
 - the tensors of that table, one after another. Each begins with a byte that names its code, and
   what follows is described in ``storage/codes.py``;
 - the CRC-32 of all bytes before it, in four bytes, the least significant first.
 
 A code is chosen for its length alone; storage knows nothing of the methods that made the numbers.
+What a file costs to read is bounded by its length and by what its header announces, before any of
+it is built or decoded: it has no more tensors than bytes, and its network no more than its table.
 """
 
 import importlib
@@ -26,10 +29,11 @@ __all__ = [
     "export_safetensors",
     "load",
     "save",
+    "size",
     "sizes",
 ]
 
-_LATER = {"save": "network", "load": "network", "export_onnx": "export",
+_LATER = {"save": "network", "load": "network", "size": "network", "export_onnx": "export",
           "export_safetensors": "export"}  # fmt: skip
 
 

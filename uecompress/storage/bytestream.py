@@ -1,19 +1,31 @@
 """Reading bytes with every length checked, and the one error of a damaged file."""
 
+import math
+
 
 class DamagedFile(ValueError):
     """A file that was not written by ``storage.save``, or was changed since."""
 
 
 class Reader:
-    """Takes bytes from the front of a buffer.
+    """Takes bytes from the front of a buffer, and counts the work that they announce.
 
     Args:
         content: bytes or a memoryview of them.
+
+    Attributes:
+        position: how many bytes were taken.
+        symbols: how many entropy-coded symbols may still be decoded. A byte can announce any number
+            of them, each of which takes time.
     """
 
     def __init__(self, content):
-        self.content, self.position = memoryview(content), 0
+        self.content, self.position, self.symbols = memoryview(content), 0, math.inf
+
+    @property
+    def left(self):
+        """How many bytes follow."""
+        return len(self.content) - self.position
 
     def take(self, n):
         """The next ``n`` bytes.
@@ -21,11 +33,20 @@ class Reader:
         Raises:
             DamagedFile: there are fewer.
         """
-        left = len(self.content) - self.position
-        if n > left:
-            raise DamagedFile(f"{n} bytes are announced where {left} are left")
+        if n > self.left:
+            raise DamagedFile(f"{n} bytes are announced where {self.left} are left")
         self.position += n
         return bytes(self.content[self.position - n : self.position])
+
+    def spend(self, n):
+        """Count ``n`` symbols that are about to be decoded.
+
+        Raises:
+            DamagedFile: these are too many.
+        """
+        self.symbols -= n
+        if self.symbols < 0:
+            raise DamagedFile("more symbols are announced than its tensors can need")
 
     def varint(self):
         """The next non-negative integer: seven bits a byte, least significant first."""

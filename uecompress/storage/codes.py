@@ -107,13 +107,15 @@ def _entropy(bits):
 
 def _read_entropy(reader, shape, dtype, depth):
     largest = reader.varint()
-    if dtype.kind != "u" or dtype.itemsize > 2 or largest >= 256**dtype.itemsize:
-        raise DamagedFile(f"symbols up to {largest} cannot be {dtype}")
+    n = math.prod(shape)
+    most = min(256**dtype.itemsize, max(256, n))  # the table of counts takes work too
+    if dtype.kind != "u" or dtype.itemsize > 2 or largest >= most:
+        raise DamagedFile(f"symbols up to {largest} cannot be {n} of {dtype}")
     if largest < 256:
         counts = np.frombuffer(reader.take(largest + 1), np.uint8)
     else:
         counts = entropy.decode_bytes(reader, largest + 1)
-    return entropy.decode_symbols(reader, counts, math.prod(shape), dtype), ()
+    return entropy.decode_symbols(reader, counts, n, dtype), ()
 
 
 def _sparse(a, bits):

@@ -2,6 +2,8 @@
 
 import json
 import math
+import numbers
+import stat
 import zlib
 from pathlib import Path
 
@@ -11,8 +13,10 @@ from uecompress.storage import codes
 from uecompress.storage.bytestream import DamagedFile, Reader, varint
 
 MAGIC = b"UEC\x01"  # the last byte is the version
-MAX_HEADER = 1 << 22  # bytes of JSON
-MAX_BYTES = 1 << 30  # of tensors, unless the caller says otherwise
+MAX_HEADER = 1 << 22  # bytes of JSON; at most 64 KiB and 128 for each byte that it has deflated
+# Bytes of tensors, unless the caller says otherwise: 64 MiB, 2 KiB more for each byte of the file.
+FREE, RATIO, MAX_BYTES = 1 << 26, 1 << 11, 1 << 30
+SYMBOLS = 5  # entropy-coded, for each byte of the tensors, at most: codes nest
 # torch's name of a dtype, and the NumPy dtype that holds its bits.
 DTYPES = {
     "float32": "<f4", "float16": "<f2", "bfloat16": "<u2", "float64": "<f8", "bool": "|u1",
@@ -62,42 +66,57 @@ def _parts(header, arrays):
         yield codes.encode(array)
 
 
-def read(path, max_bytes=MAX_BYTES):
-    """Read a file up to its tensors.
+def read(path, max_bytes=None):
+    """Read a file up to its tensors; what it costs to go on is known, and bounded, before that.
 
     Args:
         path: of a file that ``save`` wrote.
-        max_bytes: the most bytes that its tensors may have when decoded.
+        max_bytes: the most bytes that its tensors may have when decoded; None for 2³⁰, or for
+            2²⁶ + 2¹¹ times the length of the file, where that is less.
 
     Returns:
         The header, the table of tensors {name: (dtype's name, shape)}, the other names of shared
-        tensors {name: first name}, and a reader at the first tensor.
+        tensors {name: first name}, a reader at the first tensor, and ``max_bytes`` as a number.
 
     Raises:
         DamagedFile: the file is not one of ours, was changed, or is larger than ``max_bytes``.
+        TypeError, ValueError: ``max_bytes`` is no number, or negative or NaN.
     """
+    if max_bytes is not None and not isinstance(max_bytes, numbers.Real):
+        raise TypeError(f"max_bytes must be a number, not {max_bytes!r}")
+    if max_bytes is not None and not max_bytes >= 0:
+        raise ValueError(f"max_bytes must be a number of at least 0, not {max_bytes!r}")
     path = Path(path)
-    if path.is_dir():
+    found = path.stat()
+    if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(f"{path} is a directory, not a network's file")
-    content = path.read_bytes()
     try:
-        return _open(content, max_bytes)
+        if not stat.S_ISREG(found.st_mode):
+            raise DamagedFile("it is a device, a pipe or a socket, not a file")
+        if max_bytes is None:
+            max_bytes = min(FREE + RATIO * found.st_size, MAX_BYTES)
+        # No code is more than a byte longer than its tensor, which the header takes bytes to name.
+        if found.st_size > max_bytes + 2 * MAX_HEADER:
+            raise DamagedFile(f"it has {found.st_size} bytes, and max_bytes is {max_bytes}")
+        return *_open(path.read_bytes(), max_bytes), max_bytes
     except DamagedFile as error:
         raise DamagedFile(f"{path} is damaged: {error}") from None
 
 
 def _open(content, max_bytes):
+    content = memoryview(content)
     if content[:4] != MAGIC:
-        raise DamagedFile(f"it starts with {content[:4]!r}, not with {MAGIC!r}")
+        raise DamagedFile(f"it starts with {bytes(content[:4])!r}, not with {MAGIC!r}")
     if zlib.crc32(content[:-4]) != int.from_bytes(content[-4:], "little"):
         raise DamagedFile("its checksum is another one")
-    reader = Reader(memoryview(content)[4:-4])
+    reader = Reader(content[4:-4])
     inflate = zlib.decompressobj(-15, zdict=DICTIONARY)
     try:
-        text = inflate.decompress(reader.take(reader.varint()), MAX_HEADER)
+        text = reader.take(reader.varint())
+        text = inflate.decompress(text, min((1 << 16) + 128 * len(text), MAX_HEADER))
         if not inflate.eof or inflate.unused_data:
             raise DamagedFile("its header is cut off, or longer than a header may be")
-        header = json.loads(text)
+        header = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
     except (zlib.error, ValueError, RecursionError) as error:
         raise DamagedFile(f"its header cannot be read ({error})") from None
     if not isinstance(header, dict) or not {"model", "tensors"} <= header.keys() or (
@@ -105,14 +124,34 @@ def _open(content, max_bytes):
     ):  # fmt: skip
         raise DamagedFile("its header has not the entries of a header")
     frozen = header.setdefault("frozen", [])
-    table, shared = _table(header["tensors"], max_bytes)
+    table, shared, total = _table(header["tensors"])
     if not isinstance(frozen, list) or not all(isinstance(f, str) and f in table for f in frozen):
         raise DamagedFile("its header names frozen tensors that it does not have")
+    if total > max_bytes:
+        raise DamagedFile(f"it announces {total} bytes of tensors, and max_bytes is {max_bytes}")
+    if len(table) > reader.left:
+        raise DamagedFile(f"it announces {len(table)} tensors in {reader.left} bytes")
+    reader.symbols = SYMBOLS * total
     return header, table, shared, reader
 
 
-def _table(tensors, max_bytes):
-    """The header's table, checked: what it announces is allocated later."""
+def _object(pairs):
+    """A JSON object as a dict; one that names an entry twice says two things."""
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("an entry is there twice")
+    return result
+
+
+def _constant(name):
+    """JSON's Infinity and −Infinity are numbers that a layer may have; its NaN is none."""
+    if name == "NaN":
+        raise ValueError("NaN is no argument of a layer")
+    return float(name)
+
+
+def _table(tensors):
+    """The header's table, checked, and its bytes: what it announces is allocated later."""
     table, shared, total = {}, {}, 0
     if not isinstance(tensors, dict):
         raise DamagedFile("its table of tensors is no table")
@@ -127,9 +166,7 @@ def _table(tensors, max_bytes):
             raise DamagedFile(f"tensor {name!r} has the shape {str(shape)[:80]}")
         total += math.prod(n or 1 for n in shape) * np.dtype(DTYPES[dtype]).itemsize
         table[name] = dtype, tuple(shape)
-    if total > max_bytes:
-        raise DamagedFile(f"it announces {total} bytes of tensors, and max_bytes is {max_bytes}")
-    return table, shared
+    return table, shared, total
 
 
 def decode(reader, table):
@@ -147,16 +184,21 @@ def decode(reader, table):
         except DamagedFile as error:
             raise DamagedFile(f"tensor {name!r} is damaged: {error}") from None
         yield name, array, names, reader.position - start
-    if reader.position != len(reader.content):
-        raise DamagedFile(f"{len(reader.content) - reader.position} bytes follow the last tensor")
+    if reader.left:
+        raise DamagedFile(f"{reader.left} bytes follow the last tensor")
 
 
-def decode_state(path, *, max_bytes=MAX_BYTES):
-    """The tensors of a stored network, without building it; torch is not imported.
+def in_order(header, tensors, shared):
+    """The tensors under all of their names, a shared one under several, as the header has them."""
+    return {name: tensors[shared.get(name, name)] for name in header["tensors"]}
+
+
+def decode_state(path, *, max_bytes=None):
+    """The tensors of a stored network or state dict, as they are; torch is not imported.
 
     Args:
         path: of a file that ``save`` wrote.
-        max_bytes: the most bytes that the tensors may have when decoded.
+        max_bytes: as for :func:`load`.
 
     Returns:
         A dictionary {name: NumPy array} with the names of ``state_dict``. NumPy has no bfloat16:
@@ -166,21 +208,21 @@ def decode_state(path, *, max_bytes=MAX_BYTES):
     Raises:
         DamagedFile: as :func:`load`.
     """
-    _, table, shared, reader = read(path, max_bytes)
+    header, table, shared, reader, _ = read(path, max_bytes)
     state = {}
     for name, array, _, _ in decode(reader, table):
         if table[name][0] == "bfloat16":
             array = np.asarray(array.astype("<u4") << 16).view("<f4")
         state[name] = array.astype(bool) if table[name][0] == "bool" else array
-    return state | {name: state[first] for name, first in shared.items()}
+    return in_order(header, state, shared)
 
 
-def sizes(path, *, max_bytes=MAX_BYTES):
+def sizes(path, *, max_bytes=None):
     """Where the bytes of a file go.
 
     Args:
         path: of a file that ``save`` wrote.
-        max_bytes: the most bytes that the tensors may have when decoded.
+        max_bytes: as for :func:`load`.
 
     Returns:
         A pandas DataFrame with the columns ``tensor``, ``shape``, ``dtype``, ``code`` (from the
@@ -192,7 +234,7 @@ def sizes(path, *, max_bytes=MAX_BYTES):
     """
     import pandas as pd
 
-    _, table, _, reader = read(path, max_bytes)
+    _, table, _, reader, _ = read(path, max_bytes)
     rows = [("(structure)", "", "", "deflated JSON", reader.position + len(MAGIC) + 4)]
     for name, _, names, size in decode(reader, table):
         dtype, shape = table[name]

@@ -59,6 +59,7 @@ def encode_symbols(symbols, alphabet, worth=math.inf):
 
 def decode_symbols(reader, counts, n, dtype):
     """``n`` symbols of a stream, as an array of the unsigned ``dtype``."""
+    reader.spend(n)
     model, coder = _categorical(FINE[counts]), _coder(reader)
     symbols = np.empty(n, dtype)
     for start in range(0, n, CHUNK):
@@ -102,6 +103,7 @@ def encode_mask(mask):
 
 def decode_mask(reader, shape):
     """The boolean matrix that ``encode_mask`` wrote."""
+    reader.spend(shape[0] * shape[1])
     mode = reader.take(1)[0]
     if mode == 0:
         ones, n = reader.varint(), shape[0] * shape[1]

@@ -5,12 +5,12 @@ import warnings
 
 import torch
 
-from uecompress.storage.atomic import replacing
+from uecompress.atomic import replacing
 from uecompress.storage.network import load
 
 
 def export_safetensors(path, target):
-    """Write the decoded tensors of a stored network as a safetensors file.
+    """Write the decoded tensors of a stored network or state dict as a safetensors file.
 
     Args:
         path: of a file that :func:`save <uecompress.storage.save>` wrote.
@@ -20,11 +20,13 @@ def export_safetensors(path, target):
     Raises:
         DamagedFile: as :func:`load <uecompress.storage.load>`.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    tensors = {name: tensor.clone() for name, tensor in load(path).state_dict().items()}
-    with replacing(target) as temporary:
-        save_file(tensors, temporary)
+    loaded = load(path)
+    state = loaded if isinstance(loaded, dict) else loaded.state_dict()
+    content = save({name: tensor.clone() for name, tensor in state.items()})
+    with replacing(target) as file:
+        file.write(content)
 
 
 def export_onnx(model, x, path):
@@ -36,18 +38,22 @@ def export_onnx(model, x, path):
         path: where to write.
 
     Raises:
-        ValueError: the network can be sampled (a variational layer, MC dropout): ONNX would hold
-            only its mean; or it works for batches of the size of ``x`` only.
+        ValueError: ``x`` has fewer than two rows, or no entries; the network can be sampled (a
+            variational layer, MC dropout): ONNX would hold only its mean; or it works for batches
+            of the size of ``x`` only.
     """
+    if x.ndim == 0 or len(x) < 2 or not x.numel():
+        raise ValueError(f"x must hold at least two inputs, not shape {tuple(x.shape)}")
     for name, module in model.named_modules():
         if hasattr(module, "sampling"):
             raise ValueError(f"layer {name!r} can be sampled; ONNX would hold only its mean")
     model, batch = copy.deepcopy(model).eval(), torch.export.Dim("batch")
-    with warnings.catch_warnings(), replacing(path) as temporary:
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what the exporter itself uses
         program = torch.onnx.export(
-            model, (x,), temporary, dynamo=True, external_data=False, verbose=False,
-            dynamic_shapes=({0: batch},),
-        )  # fmt: skip
-        if isinstance(program.model.graph.inputs[0].shape[0], int):
-            raise ValueError(f"what the network does depends on the size {len(x)} of the batch")
+            model, (x,), dynamo=True, verbose=False, dynamic_shapes=({0: batch},)
+        )
+    if isinstance(program.model.graph.inputs[0].shape[0], int):
+        raise ValueError(f"what the network does depends on the size {len(x)} of the batch")
+    with replacing(path) as file:
+        file.write(program.model_proto.SerializeToString())

@@ -1,4 +1,4 @@
-"""The tensors of a network as a file has them: collected by name, as bits, and put back."""
+"""The tensors of a network or state dict as a file has them: collected by name, and put back."""
 
 import copy
 
@@ -33,11 +33,7 @@ def collect(model):
             continue
         for key, identity, tensor, trained in _own_tensors(module, path):
             name = f"{path}.{key}".lstrip(".")
-            if tensor.dtype not in DTYPES:
-                raise TypeError(f"tensor {name!r} is {tensor.dtype}, which a file cannot hold")
-            if tensor.layout != torch.strided or tensor.is_meta:
-                kind = "on the device meta" if tensor.is_meta else tensor.layout
-                raise TypeError(f"tensor {name!r} is {kind}, which a file cannot hold")
+            _check_kind(name, tensor)
             if identity in first:
                 shared[name] = first[identity]
                 continue
@@ -46,6 +42,40 @@ def collect(model):
             if trained is False:
                 frozen.append(name)
     return tensors, shared, frozen
+
+
+def collect_dict(state):
+    """The same of a state dict: tensors by name, and the other names of shared ones.
+
+    Shared are tensors that are one view of one memory, as those of tied weights are.
+
+    Raises:
+        TypeError: a key that is no string, or an entry that is no tensor or one that a file cannot
+            hold; its name is in the message.
+    """
+    tensors, shared, first = {}, {}, {}
+    for name, tensor in state.items():
+        if not isinstance(name, str):
+            raise TypeError(f"a state dict has strings as names, not {name!r}")
+        if not isinstance(tensor, torch.Tensor):
+            kind = type(tensor).__name__
+            raise TypeError(f"entry {name!r} is a {kind}; a state dict has only tensors")
+        _check_kind(name, tensor)
+        view = tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride(), tensor.device
+        if tensor.numel() and view in first:
+            shared[name] = first[view]
+            continue
+        first[view] = name
+        tensors[name] = tensor.detach()
+    return tensors, shared
+
+
+def _check_kind(name, tensor):
+    if tensor.dtype not in DTYPES:
+        raise TypeError(f"tensor {name!r} is {tensor.dtype}, which a file cannot hold")
+    if tensor.layout != torch.strided or tensor.is_meta:
+        kind = "on the device meta" if tensor.is_meta else tensor.layout
+        raise TypeError(f"tensor {name!r} is {kind}, which a file cannot hold")
 
 
 def _own_tensors(module, path):
@@ -77,6 +107,7 @@ def _own_tensors(module, path):
 
 def fill(model, tensors, shared, frozen):
     """Put the tensors into a network; parameters stay the objects that the network holds."""
+    _convert_rebuilt(model, tensors | {name: tensors[first] for name, first in shared.items()})
     for name, tensor in tensors.items():
         module, _, key = name.rpartition(".")
         module = model.get_submodule(module)
@@ -93,6 +124,37 @@ def fill(model, tensors, shared, frozen):
         target, source = model.get_submodule(target), model.get_submodule(source)
         kind = "_parameters" if key in target._parameters else "_buffers"
         getattr(target, kind)[key] = getattr(source, kind)[first_key]
+
+
+def _convert_rebuilt(model, tensors):
+    """Floating buffers that are rebuilt, not stored, follow the stored dtype, as in ``.half()``.
+
+    Where a module has nothing stored that tells the dtype, the nearest module around it does.
+    """
+    changed = {}  # the stored dtype of a floating tensor, None where it is the constructor's
+    for name, built in model.state_dict().items():
+        if name in tensors and built.is_floating_point():
+            same = built.dtype == tensors[name].dtype
+            changed[name] = None if same else tensors[name].dtype
+    for path, module in model.named_modules():
+        for key in module._non_persistent_buffers_set:
+            buffer = module._buffers[key]
+            if buffer is None or not buffer.is_floating_point():
+                continue
+            dtype = _nearest(changed, path)
+            module._buffers[key] = buffer if dtype is None else buffer.to(dtype)
+
+
+def _nearest(changed, path):
+    """The entry of the first tensor in a module, or else in the nearest one around it."""
+    while True:
+        inside = f"{path}." if path else ""
+        for name, dtype in changed.items():
+            if name.startswith(inside):
+                return dtype
+        if not path:
+            return None
+        path = path.rpartition(".")[0]
 
 
 def bits(tensor):
