@@ -74,7 +74,7 @@ def _mark():
     try:
         yield name
     finally:
-        path.unlink()
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
