@@ -53,6 +53,7 @@ def units(store):
             for name in formats
             for lr in SETTINGS["learning_rates"]
         ],
+        [(f"rate of {name}", best_rate, (name,)) for name in formats],
         [(f"{name}, {seed}", chosen, (name, seed)) for name in formats for seed in seeds[1:]],
         [(f"converted, {seed}", converted, (seed,)) for seed in seeds],
         [(f"card of {name}, {s}", measured, (store, name, s)) for s in seeds for name in names()],
