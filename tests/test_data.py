@@ -1,5 +1,6 @@
 """The data sets have the values they should have, and bad requests and bad files are refused."""
 
+import hashlib
 import io
 import json
 import runpy
@@ -12,7 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from uecompress import data
-from uecompress.data import files, sets
+from uecompress.data import download, files, sets
 
 
 def rows(x):
@@ -113,16 +114,19 @@ def test_embedded_data_are_small():
 
 
 def test_unknown_names_and_splits_are_refused_by_name():
-    with pytest.raises(ValueError, match=r"'fashion'.*digits, glyphs, mnist, notmnist, cifar10"):
+    with pytest.raises(
+        ValueError, match=r"'fashion'.*digits, glyphs, mnist, notmnist, omniglot, cifar10"
+    ):
         data.load("fashion", "train")
     with pytest.raises(ValueError, match=r"'valid'.*train, validation, test"):
         data.load("digits", "valid")
 
 
+@pytest.mark.parametrize("name", ["notMNIST", "Omniglot"])
 @pytest.mark.parametrize("split", ["train", "validation"])
-def test_notmnist_is_only_a_test_set(split):
-    with pytest.raises(ValueError, match=f"notMNIST is only ever a test set.*{split}"):
-        data.load("notmnist", split)
+def test_foreign_sets_are_only_test_sets(name, split):
+    with pytest.raises(ValueError, match=f"{name} is only ever a test set.*{split}"):
+        data.load(name.lower(), split)
 
 
 def test_folder_is_the_installed_one_if_there_is_one(tmp_path, monkeypatch):
@@ -155,7 +159,7 @@ def test_results_are_read_by_name(tmp_path, monkeypatch):
 def test_embedded_data_need_no_network_and_no_folder(name, tmp_path, monkeypatch):
     monkeypatch.setenv("UECOMPRESS_DATA", str(tmp_path / "missing"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delattr(files.urllib.request, "urlopen")
+    monkeypatch.delattr(download.urllib.request, "urlopen")
     data.load(name, "test")
     assert list(tmp_path.iterdir()) == []
 
@@ -190,6 +194,31 @@ def test_notmnist_values():
     assert y.bincount().tolist() == [1000] * 10
     assert y[:10].tolist() == [3, 5, 9, 2, 7, 2, 9, 8, 5, 3]
     assert x.mean(dtype=torch.float64) == pytest.approx(0.42662, abs=1e-5)
+
+
+@pytest.mark.mnist
+def test_omniglot_values():
+    if files.find("omniglot/images_background_small1.zip") is None:
+        pytest.skip("needs omniglot in UECOMPRESS_DATA")
+    x, y = data.load("omniglot", "test")
+    check(x, y, (2_720, 1, 28, 28), 5)
+    assert y.bincount().tolist() == [480, 440, 480, 800, 520]  # 20 of each character
+    assert (y.diff() >= 0).all()
+    pixels = (x * 255).round().to(torch.uint8).numpy()
+    assert np.array_equal(pixels / np.float32(255), x.numpy())
+    pinned = "005dc8804b77549f99e3db8cde1092b95b8720f5c7218e7533e34ecc114178d2"
+    assert hashlib.sha256(pixels.tobytes()).hexdigest() == pinned
+    # As in MNIST: at most 20 pixels long, about as much ink, the mass in the middle.
+    lines = [(x[:, 0] > 0).any(axis) for axis in (2, 1)]  # the rows and columns with ink
+    lengths = [28 - line.int().argmax(1) - line.flip(1).int().argmax(1) for line in lines]
+    assert torch.stack(lengths).max() == 20
+    assert (torch.maximum(*lengths) == 20).float().mean() > 0.99  # a thin end may round to black
+    assert x.mean() == pytest.approx(0.1635, abs=1e-4)  # MNIST's is 0.1325
+    mass = x[:, 0].double() / x.sum((1, 2, 3), dtype=torch.float64)[:, None, None]
+    at = torch.arange(28.0, dtype=torch.float64)
+    for axis in (1, 2):
+        centre = mass.sum(axis) @ at
+        assert ((centre - 13.5).abs() <= 0.5 + 1e-9).float().mean() > 0.98  # others touch the frame
 
 
 @pytest.mark.mnist

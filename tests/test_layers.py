@@ -36,11 +36,17 @@ def examples():
     linear = nn.Linear(6, 5)
     images = torch.rand(3, 4, 9, 8)
     return {
+        "Attention": [
+            ((*(nn.Linear(6, 6) for _ in range(4)), 3), torch.rand(3, 5, 6)),
+            ((linear, linear, nn.Linear(6, 10), nn.Linear(10, 6), 5), torch.rand(3, 7, 6)),
+        ],
         "ChannelPad2d": [(((1, 2, 0, 1), 4), images)],
         "Ensemble": [(([nn.Linear(6, 5), nn.Linear(6, 5)],), torch.rand(3, 6))],
+        "PositionEmbedding": [((6, 4), torch.rand(3, 4, 2, 3))],
         "Residual": [((nn.Linear(6, 5), linear), torch.rand(3, 6))],
         "SelectFeatures": [((6,), torch.rand(3, 6))],
         "SharedEnsemble": [((linear, 2), torch.rand(3, 6))],
+        "TokenMean": [((), torch.rand(3, 5, 6))],
         "MCDropout": [((0.5,), torch.rand(3, 6))],
         "TTLinear": [(((2, 3), (4, 2), 2, bias), torch.rand(3, 8)) for bias in (True, False, "tt")],
         "TTConv2d": [

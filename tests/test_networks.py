@@ -14,6 +14,7 @@ SEEDED = [
     networks.lenet300,
     networks.lenet5,
     networks.resnet_small,
+    networks.vit_tiny,
 ]
 
 
@@ -30,6 +31,7 @@ def images(*shape, seed=0):
         (networks.lenet300, 266_610),
         (networks.lenet5, 431_080),
         (networks.resnet_small, 77_754),
+        (networks.vit_tiny, 71_946),
     ],
 )
 def test_parameter_counts(make, count):

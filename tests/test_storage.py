@@ -1,6 +1,8 @@
 """A network comes back from its file bit for bit, and what a file cannot hold is refused."""
 
+import math
 import os
+import stat
 import subprocess
 import sys
 from collections import OrderedDict
@@ -11,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize, prune
 
-from uecompress import ensembles, lowrank, networks, storage
+from uecompress import bayes, ensembles, lowrank, networks, storage
 from uecompress.networks import ChannelPad2d, Ensemble, Residual
 
 IMAGES = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
@@ -209,6 +211,77 @@ def test_what_is_shared_is_stored_once_and_shared_again(tmp_path):
     assert shared.members[0][0] is shared.members[1][0]
 
 
+def test_sizes_and_flags_may_be_numbers_of_numpy(tmp_path):
+    size, rate = np.prod((28, 28)), np.float64(0.1)
+    for model in (
+        networks.mlp(in_features=size),
+        nn.Linear(np.int64(4), np.int32(3)),
+        bayes.SparseVDLinear(np.int64(4), 3),
+        ensembles.mc_dropout(networks.mlp(in_features=8, dropout=rate)),
+        nn.Sequential(
+            nn.Dropout(np.float32(0.25)), nn.ReLU(np.bool_(True)), nn.Flatten(np.int8(1))
+        ),
+    ):
+        loaded = there_and_back(model, tmp_path)
+        assert_same_state(loaded, model)
+    assert (loaded[0].p, loaded[1].inplace, loaded[2].start_dim) == (0.25, True, 1)
+    assert [type(v) for v in (loaded[0].p, loaded[1].inplace, loaded[2].start_dim)] == [
+        float, bool, int
+    ]  # fmt: skip
+    plain = storage.size(nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.25)))
+    assert storage.size(nn.Sequential(nn.Linear(np.int64(4), 3), nn.Dropout(np.float16(0.25)))) == (
+        plain
+    )
+
+
+class Rotary(nn.Module):
+    """Makes a floating table again that is not stored, beside a weight or without one."""
+
+    def __init__(self, weight=True):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3)) if weight else None
+        self.register_buffer("table", torch.arange(1.0, 4) / 3, persistent=False)
+        self.register_buffer("exact", torch.arange(3).double() / 3, persistent=False)
+        self.register_buffer("index", torch.arange(3), persistent=False)
+
+    def config(self):
+        return {"weight": self.weight is not None}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_buffers_that_are_rebuilt_follow_the_stored_dtype(dtype, tmp_path, monkeypatch):
+    monkeypatch.setattr(Rotary, "__module__", "uecompress.networks")
+    monkeypatch.setattr(networks, "Rotary", Rotary, raising=False)
+    model = nn.Sequential(Rotary(), nn.Sequential(Rotary(False), nn.Linear(3, 3)), Rotary())
+    for changed in (None, "all", "inner"):
+        if changed:
+            (model if changed == "all" else model[1]).to(dtype)
+        loaded = there_and_back(model, tmp_path)
+        for (name, left), (_, right) in zip(
+            loaded.named_buffers(), model.named_buffers(), strict=True
+        ):
+            assert left.dtype == right.dtype, name
+            assert bits(left) == bits(right), name
+        model = nn.Sequential(Rotary(), nn.Sequential(Rotary(False), nn.Linear(3, 3)), Rotary())
+
+
+def test_the_size_without_a_file_is_that_of_the_file(tmp_path):
+    for model in (networks.lenet5(), networks.mlp().state_dict(), nn.Sequential(), {}):
+        assert storage.size(model) == storage.save(model, tmp_path / "a")
+        assert storage.size(model) == os.path.getsize(tmp_path / "a")
+
+
+def test_a_network_keeps_the_permissions_and_the_link_of_its_file(tmp_path):
+    (tmp_path / "real").write_bytes(b"")
+    (tmp_path / "real").chmod(0o640)
+    (tmp_path / "link").symlink_to("real")
+    storage.save(nn.Linear(2, 2), tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert stat.S_IMODE((tmp_path / "real").stat().st_mode) == 0o640
+    with pytest.raises(FileExistsError, match="null is a device"):
+        storage.save(nn.Linear(2, 2), os.devnull)
+
+
 class Doubled(nn.Module):
     def forward(self, x):
         return 2 * x
@@ -255,7 +328,7 @@ def test_what_a_file_cannot_hold_is_named_and_nothing_is_written(tmp_path):
     sparse = nn.Linear(2, 2)
     sparse.weight = nn.Parameter(torch.eye(2).to_sparse())
     odd = ChannelPad2d(1, 2)
-    odd.channels = np.int64(2)
+    odd.channels = 2j
     for layer, message in [
         (Foreign(2, 2), r"'block\.branch\.0' is a .*Foreign"),
         (nn.Bilinear(2, 2, 2), r"'block\.branch\.0' is a torch.*Bilinear"),
@@ -263,7 +336,8 @@ def test_what_a_file_cannot_hold_is_named_and_nothing_is_written(tmp_path):
         (own, r"'block\.branch\.0' has a forward of its own"),
         (extra, r"'block\.branch\.0\.more' is in the table"),
         (wide, r"'block\.branch\.0\.weight' has shape \(2, 2\) for a \(2, 3\)"),
-        (odd, r"block\.branch\.0\.channels is a int64"),
+        (odd, r"block\.branch\.0\.channels is a complex"),
+        (nn.Dropout(math.nan), r"block\.branch\.0\.p is NaN"),
         (nn.Linear(2, 2, dtype=torch.complex64), r"'block\.branch\.0\.weight' is torch\.complex64"),
         (nn.Linear(2, 2, device="meta"), r"'block\.branch\.0\.weight' is on the device meta"),
         (sparse, r"'block\.branch\.0\.weight' is torch\.sparse_coo"),
@@ -280,9 +354,11 @@ def test_what_a_file_cannot_hold_is_named_and_nothing_is_written(tmp_path):
 
 
 def test_what_is_no_network_or_has_no_end_is_refused(tmp_path):
-    for thing in ([nn.Linear(2, 2)], {}, None, nn.Linear(2, 2).state_dict()):
-        with pytest.raises(TypeError, match=r"expected a network, .* not"):
+    for thing in ([nn.Linear(2, 2)], None, torch.eye(2), "a"):
+        with pytest.raises(TypeError, match=r"expected a network, .*, or its state dict, not"):
             storage.save(thing, tmp_path / "a")
+        with pytest.raises(TypeError, match=r"expected a network, .*, or its state dict, not"):
+            storage.size(thing)
     itself = nn.Sequential(nn.Linear(2, 2))
     itself.append(itself)
     doubled = nn.Sequential(nn.Linear(2, 2))
@@ -370,13 +446,12 @@ def test_safetensors(tmp_path):
 def test_an_error_in_an_export_leaves_the_old_file(tmp_path, monkeypatch):
     pytest.importorskip("safetensors.torch")
 
-    def fail(*arguments, **_):
-        next(a for a in arguments if isinstance(a, os.PathLike)).write_bytes(b"half")
+    def fail(*_, **__):
         raise OSError("no space left")
 
-    monkeypatch.setattr("safetensors.torch.save_file", fail)
-    monkeypatch.setattr("torch.onnx.export", fail)
     storage.save(nn.Linear(2, 2), tmp_path / "a")
+    monkeypatch.setattr("safetensors.torch.save", fail)
+    monkeypatch.setattr("torch.onnx.export", fail)
     (tmp_path / "b").write_bytes(b"old")
     for export in (
         lambda: storage.export_safetensors(tmp_path / "a", tmp_path / "b"),
@@ -426,4 +501,7 @@ def test_onnx_refuses_what_works_for_one_size_of_batch(tmp_path):
 def test_onnx_refuses_what_can_be_sampled(tmp_path):
     with pytest.raises(ValueError, match="'dropout1' can be sampled"):
         storage.export_onnx(ensembles.mc_dropout(networks.mlp()), IMAGES, tmp_path / "a")
+    for x in (IMAGES[:0], IMAGES[:1], IMAGES[:, :, :0], torch.tensor(1.0)):
+        with pytest.raises(ValueError, match=r"x must hold at least two inputs, not shape \("):
+            storage.export_onnx(networks.mlp(), x, tmp_path / "a")
     assert not os.listdir(tmp_path)

@@ -5,55 +5,16 @@ from collections import OrderedDict
 
 import pytest
 import torch
+from foreign import images, randomised
+from fused import assert_fused_exactly, relative_difference
 from torch import nn
 from torch.nn.utils import parametrizations
 
 from uecompress import networks
 
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-
-
-def images(*shape, seed=0, dtype=torch.float64):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
-def randomised(model, dtype=torch.float64):
-    """In eval mode, with batch norms far from the identity, signs of gamma included."""
-    model = model.to(dtype).eval()
-    generator = torch.Generator().manual_seed(1)
-    for module in model.modules():
-        if isinstance(module, NORMS):
-            if module.affine:
-                sign = torch.randn(module.num_features, generator=generator).sign()
-                module.weight.data.uniform_(0.5, 1.5, generator=generator).mul_(sign)
-                module.bias.data.normal_(generator=generator)
-            if module.track_running_stats:
-                module.running_mean.normal_(generator=generator)
-                module.running_var.uniform_(0.5, 2, generator=generator)
-    return model
-
-
-def norms(model):
-    return [name for name, module in model.named_modules() if isinstance(module, NORMS)]
-
 
 def sequential_with(norm, conv):
     return randomised(nn.Sequential(norm, conv))
-
-
-def relative_difference(a, b):
-    return ((a - b).abs().max() / b.abs().max()).item()
-
-
-def assert_fused_exactly(model, x, left=()):
-    before = copy.deepcopy(model.state_dict())
-    fused = networks.fuse_batch_norm(model)
-    assert relative_difference(fused(x), model(x)) <= 1e-12
-    assert norms(fused) == list(left)
-    after = model.state_dict()
-    assert list(after) == list(before)
-    assert all(torch.equal(after[name], before[name]) for name in before)
-    return fused
 
 
 NETWORKS = {
@@ -63,6 +24,7 @@ NETWORKS = {
     "lenet5": networks.lenet5,
     "resnet_small": networks.resnet_small,
     "ensemble": lambda: networks.Ensemble([networks.mlp(), networks.cnn()]),
+    "shared": lambda: networks.SharedEnsemble(networks.resnet_small(), 2),
 }
 
 
@@ -155,7 +117,7 @@ def test_layer_in_front_is_preferred_and_chains_of_norms_collapse():
     between = nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm2d(3))
     model = randomised(nn.Sequential(nn.BatchNorm2d(2), nn.BatchNorm2d(2), conv1, between, conv2))
     fused = assert_fused_exactly(model, images(2, 2, 8, 8))
-    assert torch.equal(fused[-1].weight, conv2.weight)
+    assert torch.equal(fused[-1].weight, model[-1].weight)
     assert not any(isinstance(module, networks.ChannelPad2d) for module in fused.modules())
 
 
@@ -172,19 +134,17 @@ def test_neighbours_across_nested_sequentials():
 
 def test_mc_dropout_predicts_the_same_after_fusion():
     model = randomised(networks.mlp())
+    fused, outputs = networks.fuse_batch_norm(model), []
+    for each in (model, fused):
+        for module in each.modules():
+            if isinstance(module, nn.Dropout):
+                module.train()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            outputs.append(each(images(4, 784)))
+    assert relative_difference(*outputs) <= 1e-12
     across = randomised(nn.Sequential(nn.Linear(784, 5), nn.Dropout(0.5), nn.BatchNorm1d(5)))
-    for network, left in ((model, []), (across, ["2"])):
-        fused = networks.fuse_batch_norm(network)
-        assert norms(fused) == left
-        outputs = []
-        for each in (network, fused):
-            for module in each.modules():
-                if isinstance(module, nn.Dropout):
-                    module.train()
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
-                outputs.append(each(images(4, 784)))
-        assert relative_difference(*outputs) <= 1e-12
+    assert_fused_exactly(across, images(4, 784), left=["2"], reason="no Linear runs right before")
 
 
 def test_scales_without_a_padding_value_are_left():
@@ -199,42 +159,51 @@ def test_scales_without_a_padding_value_are_left():
 
 
 @pytest.mark.parametrize(
-    "norm",
+    ("norm", "reason"),
     [
-        nn.BatchNorm2d(2, affine=False),
-        nn.BatchNorm2d(2, track_running_stats=False),
-        parametrizations.weight_norm(nn.BatchNorm2d(2), dim=None),
+        (nn.BatchNorm2d(2, affine=False), "'0' has no affine parameters"),
+        (nn.BatchNorm2d(2, track_running_stats=False), "'0' has no running statistics"),
+        (parametrizations.weight_norm(nn.BatchNorm2d(2), dim=None), "'0' is parametrized"),
+        (nn.SyncBatchNorm(2), "'0' is a SyncBatchNorm, which no layer takes over"),
     ],
 )
-def test_unusual_batch_norms_are_left(norm):
+def test_unusual_batch_norms_are_left(norm, reason):
     model = sequential_with(norm, nn.Conv2d(2, 3, 3))
-    assert_fused_exactly(model, images(2, 2, 6, 6), left=["0"])
+    assert_fused_exactly(model, images(2, 2, 6, 6), left=["0"], reason=reason)
 
 
 def test_norms_without_a_plain_neighbour_are_left():
     conv = parametrizations.orthogonal(nn.Conv2d(2, 3, 3))
-    assert_fused_exactly(sequential_with(nn.BatchNorm2d(2), conv), images(2, 2, 6, 6), left=["0"])
+    model, x = sequential_with(nn.BatchNorm2d(2), conv), images(2, 2, 6, 6)
+    assert_fused_exactly(model, x, left=["0"], reason="'1' behind it is parametrized")
     model = randomised(nn.Sequential(nn.BatchNorm2d(2), nn.ReLU(), nn.Conv2d(2, 3, 3)))
-    assert_fused_exactly(model, images(2, 2, 6, 6), left=["0"])
+    reason = "'0' fits no layer: no Conv2d runs right before it, no Conv2d runs right behind it"
+    assert_fused_exactly(model, x, left=["0"], reason=reason)
     model = randomised(networks.Residual(nn.BatchNorm2d(2)))
-    assert_fused_exactly(model, images(2, 2, 6, 6), left=["branch"])
+    assert_fused_exactly(model, x, left=["branch"])
     # (N, C, L): the norm acts on C, the layer on L
     model = randomised(nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(4), nn.Linear(6, 6)))
-    assert_fused_exactly(model, images(3, 4, 6), left=["1"])
+    reason = "before it are 6 outputs for its 4 channels, behind it are 6 inputs"
+    assert_fused_exactly(model, images(3, 4, 6), left=["1"], reason=reason)
 
 
 def test_shared_layers_and_shared_norms_are_left():
     linear, norm = nn.Linear(3, 3), nn.BatchNorm1d(3)
     model = randomised(nn.Sequential(linear, nn.BatchNorm1d(3), nn.ReLU(), linear))
-    assert_fused_exactly(model, images(4, 3), left=["1"])
+    reason = "'0' before it is called 2 times"
+    assert_fused_exactly(model, images(4, 3), left=["1"], reason=reason)
     model = randomised(nn.Sequential(norm, nn.Linear(3, 3), nn.ReLU(), norm))
-    assert_fused_exactly(model, images(4, 3), left=["0"])
+    assert_fused_exactly(model, images(4, 3), left=["0"], reason="'0' is called 2 times")
 
 
-def test_tied_weights_come_apart():
-    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.ReLU(), nn.Linear(3, 3))
-    model[3].weight = model[0].weight
-    assert_fused_exactly(randomised(model), images(4, 3))
+def test_tied_weights_stay_tied():
+    layers = [nn.Linear(3, 3), nn.BatchNorm1d(3), nn.ReLU(), nn.Linear(3, 3)]
+    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.ReLU(), *layers)
+    model[6].weight = model[0].weight
+    fused = assert_fused_exactly(
+        randomised(model), images(4, 3), left=["1"], reason="'0' before it shares a tensor"
+    )
+    assert fused[-1].weight is fused[0].weight
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -17,6 +17,7 @@ from address import ROOT, address
 
 PREINSTALLED = (
     "torch",
+    "torchvision",
     "numpy",
     "scikit-learn",
     "matplotlib",
@@ -26,7 +27,6 @@ PREINSTALLED = (
     "pillow",
 )
 RUNNER = ("ipykernel", "nbclient")
-TORCHVISION = "torchvision==0.28.0"  # the release that belongs to requirements.txt's torch
 
 
 def pip(python, *arguments):
@@ -39,7 +39,6 @@ def clean_environment(folder):
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = folder / "bin" / "python"
     pip(python, "install", "--constraint", ROOT / "requirements.txt", *PREINSTALLED, *RUNNER)
-    pip(python, "install", "--no-deps", TORCHVISION)
     return python
 
 

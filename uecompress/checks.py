@@ -97,6 +97,17 @@ def real(name, value):
     return value
 
 
+def flag(name, value):
+    """``value``, where it is True or False.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {value!r}")
+    return value
+
+
 def finite(**tensors):
     """An error that names the first tensor that holds NaN or infinity; None is skipped."""
     for name, tensor in tensors.items():

@@ -4,7 +4,6 @@ Every network of the book, dense, compressed or Bayesian, is trained by :func:`f
 from one method to the next is the ``loss`` and what happens ``after_step``.
 """
 
-import copy
 import inspect
 import math
 from operator import itemgetter
@@ -16,6 +15,7 @@ from tqdm import tqdm
 
 from uecompress import checks
 from uecompress.networks import check_inputs, dtype_and_device, example_axis, examples
+from uecompress.networks.tree import copied
 from uecompress.randomness import seeded
 
 
@@ -56,8 +56,8 @@ def fit(
     state is untouched; of several threads, one trains and the others wait.
 
     Weights that ``torch.nn.utils.parametrize`` computes are trained through their parametrization.
-    Those that a hook computes, as ``torch.nn.utils.prune`` does, are refused: such a network can be
-    copied or not, depending on what it did last.
+    Those that a hook computes, as ``torch.nn.utils.prune`` does, are refused: whether the result
+    could be copied would depend on what it did last.
 
     Args:
         model: a network, or an ensemble.
@@ -214,17 +214,17 @@ def _each(function, y):
 
 
 def _copied(model):
-    """A deep copy, unless a hook computes a weight, which copies only while it has no graph."""
+    """A deep copy; a network of which a hook computes a weight is refused."""
     for name, module in model.named_modules():
         for hook in module._forward_pre_hooks.values():
             tensor = getattr(hook, "_tensor_name", getattr(hook, "name", None))
             if isinstance(vars(module).get(tensor), torch.Tensor):
                 raise ValueError(
                     f"the {tensor} of {name!r} is computed by a hook (of torch.nn.utils.prune, for "
-                    "instance), and such a network cannot be copied: train networks.plain(model) "
-                    "with after_step=networks.hold_zeros(model)"
+                    "instance): train p = networks.plain(model) instead, where its zeros shall "
+                    "stay with after_step=networks.hold_zeros(p)"
                 )
-    return copy.deepcopy(model)
+    return copied(model)
 
 
 def _logits(output):

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from uecompress.atomic import replacing
 
-_WAITS = (1, 2, 4)  # seconds before the second, third and fourth try
+_WAITS = (0.5, 1, 2)  # seconds before the second, third and fourth try
 _PATIENCE = 1800  # seconds for all the tries of one file
 
 

@@ -10,7 +10,7 @@ from uecompress import checks
 from uecompress.lowrank.conv_chain import balanced, kernel_of
 from uecompress.lowrank.tt_linear import check_ranks, check_shapes, draw
 from uecompress.lowrank.tt_product import examples
-from uecompress.networks.geometry import flag, window
+from uecompress.networks.geometry import window
 from uecompress.tensors import tt_matrix
 
 _PADDING_MODES = "zeros", "reflect", "replicate", "circular"
@@ -76,7 +76,9 @@ class TTConv2d(nn.Module):
             draw((left, *shape, right), scale, generator)
             for left, shape, right in zip(self.ranks[:-1], shapes, self.ranks[1:], strict=True)
         )
-        self.bias = nn.Parameter(torch.zeros(self.out_channels)) if flag("bias", bias) else None
+        self.bias = None
+        if checks.flag("bias", bias):
+            self.bias = nn.Parameter(torch.zeros(self.out_channels))
 
     @classmethod
     def from_conv2d(cls, conv, in_shape, out_shape, rank=None, eps=0.0):

@@ -91,7 +91,7 @@ class LinearLayer(_Layer):
         super().__init__()
         self.in_features = checks.whole("in_features", in_features)
         self.out_features = checks.whole("out_features", out_features)
-        self.has_bias, self.settings = flag("bias", bias), {}
+        self.has_bias, self.settings = checks.flag("bias", bias), {}
         self.start(**settings)
 
     @classmethod
@@ -169,7 +169,7 @@ class Conv2dLayer(_Layer):
             channels = getattr(self, name)
             if channels % self.geometry["groups"]:
                 raise ValueError(f"{name} must be a multiple of groups, {groups}, not {channels}")
-        self.has_bias, self.settings = flag("bias", bias), {}
+        self.has_bias, self.settings = checks.flag("bias", bias), {}
         self.start(**settings)
 
     @classmethod
@@ -248,17 +248,6 @@ def _pair(name, value, low=1):
     if len(values) != 2:
         raise ValueError(f"{name} must be one number or two, not {value!r}")
     return tuple(checks.whole(name, each, low) for each in values)
-
-
-def flag(name, value):
-    """``value``, where it is True or False.
-
-    Raises:
-        TypeError: it is neither.
-    """
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False, not {value!r}")
-    return value
 
 
 def _from(cls, plain, kind, names, settings):

@@ -91,7 +91,7 @@ def obstacles(model):
             users[tensor].add(name)
         if isinstance(module, _READERS):
             for part in module.modules():
-                readers.setdefault(part, f"is part of the {type(module).__name__} {name!r}")
+                readers.setdefault(part, f"is part of a torch.nn.{type(module).__name__}")
     read = tensors_read(model)
     reasons = {}
     for name, module in _modules(model):

@@ -24,7 +24,8 @@ def tensors_read(model):
             graph = _CallsOnly().trace(module)
         except Exception:  # whatever a forward does with what is no tensor
             continue
-        read |= {f"{name}.{n.target}".lstrip(".") for n in graph.nodes if n.op == "get_attr"}
+        targets = {node.target for node in graph.nodes if node.op == "get_attr"}
+        read |= {f"{name}.{target}".lstrip(".") for target in targets if "." in target}
     return read
 
 

@@ -1,102 +1,132 @@
 """A smaller network without what its zeros make superfluous; its outputs are equal."""
 
-from itertools import pairwise
-
 import torch
-from torch import nn
+from torch import fx, nn
 
-from uecompress import checks
-from uecompress.networks.kinds import kind_of
-from uecompress.networks.tree import chains, is_plain, replace_layers
-from uecompress.networks.units import keep_units
+from uecompress.networks import calls
+from uecompress.networks.padding import ChannelPad2d
+from uecompress.networks.plain import plain_layers
+from uecompress.networks.select import SelectFeatures
+from uecompress.networks.ties import Paths
+from uecompress.networks.tree import copied, replace_layers
+from uecompress.networks.units import remove_units
 
 
 def shrink(model):
     """An ordinary network without what its zero weights make superfluous; its outputs are equal.
 
-    A unit goes if the next layer gives it zero weights only, or if it is silent itself: zero
-    weights and bias, and nothing on the way that makes another number of a zero. What is removed
-    makes more superfluous, in the layers before and after, until nothing is left to remove. Then
-    each Linear whose weight still has zero columns (pixels, or entries of a flattened image) is
-    replaced by a :class:`SelectFeatures` and a smaller Linear.
+    A unit goes if every layer that reads it gives it zero weights only, or finds zeros: because the
+    unit has zero weights and bias, and nothing on the way makes another number of a zero. Where
+    units are tied by a residual sum, all summands are asked. What is removed makes more
+    superfluous, in the layers before and after, until nothing is left to remove. Then each Linear
+    whose weight still has zero columns (pixels, or entries of a flattened image) is replaced by a
+    :class:`SelectFeatures` and a smaller Linear.
 
-    Units that :func:`networks.keep_units <uecompress.networks.keep_units>` cannot remove, such as
-    those tied by a residual sum, keep their zeros. A layer keeps one unit at least, hence a network
-    that has lost everything predicts by its last biases alone.
-
-    Args:
-        model: a network; it is not changed.
-    """
-    while (smaller := _without_dead_units(model)) is not None:
-        model = smaller
-    return _merge_selections(replace_layers(model, _select_columns))
-
-
-class SelectFeatures(nn.Module):
-    """The entries of a vector that the next layer looks at; which ones is the buffer ``keep``.
+    Units that :func:`networks.keep_units <uecompress.networks.keep_units>` cannot remove keep their
+    zeros. A layer keeps one unit at least, hence a network that has lost everything predicts by its
+    last biases alone.
 
     Args:
-        features: size of the input.
+        model: a network; it is not changed. Outputs are equal in eval mode.
+
+    Raises:
+        ValueError: the network has no plain Linear or Conv2d layer.
+
+    Warns:
+        UserWarning: layers that are left alone, each with the reason.
     """
+    names = list(plain_layers(model))
+    paths = Paths(copied(model))
+    while any([_remove_dead_units(paths, name) for name in names]):
+        pass
 
-    def __init__(self, features):
-        super().__init__()
-        self.features = checks.whole("features", features)
-        self.register_buffer("keep", torch.ones(self.features, dtype=torch.bool))
+    def without_zero_columns(name, leaf):
+        plain = type(leaf) is nn.Linear and name not in paths.fixed
+        return _select_columns(leaf) if plain else None
 
-    def forward(self, x):
-        """(..., features) -> (..., kept)."""
-        return x[..., self.keep]
-
-    def config(self):
-        """The constructor's arguments."""
-        return {"features": self.features}
-
-    def extra_repr(self):
-        """The size of the input and how many are kept."""
-        kept = "" if self.keep.is_meta else f", kept={int(self.keep.sum())}"
-        return f"features={self.features}{kept}"
+    return _merge_selections(replace_layers(paths.model, without_zero_columns))
 
 
-def _without_dead_units(model):
-    """A copy that has lost the dead units of one layer; None if there are none to remove."""
-    for _, steps in chains(model):
-        layers = [k for k, (_, step) in enumerate(steps) if isinstance(step, nn.Linear | nn.Conv2d)]
-        for first, second in pairwise(layers):
-            between = [step for _, step in steps[first + 1 : second]]
-            dead = _dead_units(steps[first][1], between, steps[second][1])
-            if dead is None or not dead.any():
-                continue
-            dead[0] &= not dead.all()  # one unit stays
-            if not dead.any():
-                continue
-            try:
-                return keep_units(model, steps[first][0], ~dead)
-            except ValueError:  # its outputs go where units cannot be removed
-                continue
-    return None
+def _remove_dead_units(paths, name):
+    """Whether a layer has lost units, and with it all that are tied to it."""
+    try:
+        ties = paths.ties(name)
+        dead = _dead_units(paths, ties)
+        dead[_unit_of_all(ties)] &= not dead.all()  # one unit stays
+        if dead.any():
+            remove_units(paths.model, name, ties, (~dead).nonzero().flatten())
+    except ValueError:  # its outputs go where units cannot be removed
+        return False
+    return bool(dead.any())
 
 
-def _dead_units(layer, between, following):
-    """Which units of ``layer`` do not matter, (units,) bool; None where that cannot be told."""
-    units, inputs = len(layer.weight), following.weight.shape[1]
-    if inputs % units:
-        return None
-    # (outputs, units * each, ...) -> (outputs, units, the rest)
-    onward = following.weight.detach().reshape(len(following.weight), units, -1)
-    unused = (onward == 0).all(dim=2).all(dim=0)
-    if not all(kind_of(step).keeps_zero for step in between):
-        return unused
-    silent = (layer.weight.detach().flatten(1) == 0).all(dim=1)
-    if layer.bias is not None:
-        silent &= layer.bias.detach() == 0
-    return unused | silent
+def _unit_of_all(ties):
+    """The first unit of which every module has an entry, the choices of features included."""
+    had = torch.ones(ties.units, dtype=torch.bool)
+    for unit_of in ties.cuts.values():
+        had &= torch.bincount(unit_of, minlength=ties.units) > 0
+    return int(had.int().argmax())
 
 
-def _select_columns(name, leaf):
-    """A Linear without its zero columns, after the choice of its inputs; None for the others."""
-    if not is_plain(leaf, nn.Linear):
-        return None
+def _dead_units(paths, ties):
+    """Which units do not matter, (units,) bool."""
+    zero, dead = _zero_units(paths, ties), torch.ones(ties.units, dtype=torch.bool)
+    for name, node in ties.readers.items():
+        # (outputs, inputs, ...) -> (inputs, the rest)
+        weight = paths.model.get_submodule(name).weight.detach().transpose(0, 1).flatten(1)
+        dead &= zero[node] | _units_all(ties, (name, 1), (weight == 0).all(dim=1))
+    return dead
+
+
+def _zero_units(paths, ties):
+    """Which units are zero in each tensor, whatever the input: node -> (units,) bool."""
+    zero = {}
+    for node in paths.graph.nodes:
+        if node not in ties.layouts:
+            continue
+        before = [zero[other] for other in node.all_input_nodes if other in zero]
+        if node.op == "call_module" and (node.target, 0) in ties.cuts:
+            cut = node.target, 0
+            inputs = None if paths.is_layer(node) else before[0][ties.cuts[cut]]
+            zero[node] = _units_all(ties, cut, _zero_outputs(paths.module(node), inputs))
+        elif calls.operation(node) == "mul":
+            zero[node] = torch.stack(before).any(dim=0)
+        elif paths.moves(node) or calls.kind(paths.model, node).keeps_zero or _adds(node):
+            zero[node] = torch.stack(before).all(dim=0)
+        else:
+            zero[node] = torch.zeros(ties.units, dtype=torch.bool)
+    return zero
+
+
+def _units_all(ties, cut, entries):
+    """Of which units all entries along an axis are such; entries: (size,) bool."""
+    others = ties.cuts[cut][~entries.cpu()]
+    return torch.ones(ties.units, dtype=torch.bool).index_fill_(0, others, False)
+
+
+def _zero_outputs(module, zero_inputs):
+    """Which outputs are zero, (size,) bool; whole layers, which make units, need no inputs."""
+    if isinstance(module, SelectFeatures):
+        return zero_inputs
+    if isinstance(module, ChannelPad2d):
+        return zero_inputs & (module.value == 0).cpu()
+    no_shift = module.bias is None or (module.bias.detach() == 0).cpu()
+    if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+        centred = module.running_mean is None or (module.running_mean == 0).cpu()
+        no_scale = module.weight is not None and (module.weight.detach() == 0).cpu()
+        return no_shift & (no_scale | zero_inputs & centred)
+    no_weight = (module.weight.detach().flatten(1) == 0).all(dim=1).cpu()
+    return no_shift & (no_weight if zero_inputs is None else no_weight | zero_inputs)
+
+
+def _adds(node):
+    """Whether it adds tensors to each other: a number that is added makes another of a zero."""
+    tensors = [each for each in node.args if isinstance(each, fx.Node)]
+    return calls.combines(node) and len(tensors) == 2
+
+
+def _select_columns(leaf):
+    """A Linear without its zero columns, after the choice of its inputs; None if it has none."""
     keep = (leaf.weight.detach() != 0).any(dim=0)
     keep[0] |= not keep.any()  # one input stays
     if keep.all():

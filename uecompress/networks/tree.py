@@ -1,4 +1,4 @@
-"""Walking a network's tree: its leaves, its straight stretches, replacement and counting."""
+"""Walking a network's tree: its leaves, replacement and counting."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -6,10 +6,6 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
-
-# The straight stretch of a tree: the container that holds it (None for the whole network) and the
-# dotted names and modules that run one after another.
-Chain = tuple[nn.Module | None, list[tuple[str, nn.Module]]]
 
 
 def linear_and_conv_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -84,20 +80,6 @@ def replace_layers(
     return replacements.get(model, model)
 
 
-def chains(model: nn.Module) -> list[Chain]:
-    """The straight stretches of a network, in the order of the tree.
-
-    Nested ``nn.Sequential`` are flattened into one stretch. Any other container is one step of
-    the stretch it stands in, and each of its children starts a stretch of its own. A module used
-    at several places is listed at each of them.
-
-    Returns:
-        Pairs (owner, steps): the container whose child the stretch is, None for the network
-        itself, and the (dotted name, module) pairs in the order of execution.
-    """
-    return list(_chains("", model, None))
-
-
 def is_plain(module: nn.Module | None, *kinds: type[nn.Module]) -> bool:
     """Whether a module is exactly of one of these kinds and owns its ``weight`` and ``bias``.
 
@@ -125,26 +107,6 @@ def leaves(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield from walk(_join(name, child_name), child)
 
     return walk("", model)
-
-
-def _chains(name: str, module: nn.Module, owner: nn.Module | None) -> Iterator[Chain]:
-    steps = _steps(name, module)
-    yield owner, steps
-    for step_name, step in steps:
-        for child_name, child in step._modules.items():
-            if child is not None:
-                yield from _chains(_join(step_name, child_name), child, step)
-
-
-def _steps(name: str, module: nn.Module) -> list[tuple[str, nn.Module]]:
-    """A module as the steps of a stretch: itself, or the steps of its children in turn."""
-    if type(module) is not nn.Sequential:
-        return [(name, module)]
-    return [
-        step
-        for child_name, child in module._modules.items()
-        for step in _steps(_join(name, child_name), child)
-    ]
 
 
 def _join(name: str, child_name: str) -> str:

@@ -1,92 +1,68 @@
-"""Physical removal of units: a smaller layer, and smaller everything that its outputs pass."""
-
-import copy
-from collections import Counter
+"""Physical removal of units: smaller layers, and smaller everything that their outputs pass."""
 
 import numpy as np
 import torch
 from torch import nn
 
-from uecompress.networks.containers import Residual
-from uecompress.networks.kinds import KINDS, kind_of
-from uecompress.networks.padding import ChannelPad2d
-from uecompress.networks.tree import chains, is_plain, linear_and_conv_layers
-
-# Modules that shrink, with the attribute that holds the number of their inputs.
-_INPUTS = {kind: row.inputs for kind, row in KINDS.items() if row.inputs}
+from uecompress.networks.select import SelectFeatures
+from uecompress.networks.ties import Paths, sizes
+from uecompress.networks.tree import copied, linear_and_conv_layers
 
 
 def keep_units(model: nn.Module, name: str, keep) -> nn.Module:
     """A copy of a network without some output units of a Linear or channels of a Conv2d layer.
 
     The layer loses the rows of its weight and bias that are not in ``keep``. Its outputs are
-    followed through batch norms, element-wise modules, pooling and flattening, which shrink as
-    needed, up to the next Linear or Conv2d, which loses the inputs. The result computes what the
-    network would compute with those input weights of the next layer set to zero. After
-    ``nn.Flatten`` a channel is H*W consecutive inputs of the next Linear.
+    followed, in any network that torch.fx can trace, up to the Linear and Conv2d layers that read
+    them, which lose those inputs. On the way batch norms, depthwise convolutions and channel
+    padding shrink along; element-wise modules and functions, pooling, flattening and the mean over
+    an image are passed. After a flattening a channel is H*W consecutive inputs.
+
+    Where outputs are added to others (a residual sum) or multiplied by others (squeeze and
+    excitation), all layers that make the summands or factors lose the same units together: in a
+    residual network the first layer, the last of every branch and the shortcuts of one width.
+
+    The result computes what the network would compute if every Linear and Conv2d that reads the
+    units, and is not depthwise, gave them zero weights; this is exact in real numbers. Batch norms
+    in train mode included: channels do not see each other.
 
     Args:
-        model: a network; it is not changed.
+        model: a network; it is not changed. It need not be a tree of ours.
         name: dotted name of an ``nn.Linear`` or ``nn.Conv2d``, such as ``"members.0.linear1"``.
         keep: what stays, one-dimensional: a bool for every unit, or the sorted indices.
 
     Raises:
         TypeError: if ``keep`` is neither bool nor integer.
         ValueError: naming the layer, if there is no such layer; if ``keep`` is not a valid choice;
-            if the outputs are the network's (the classes) or are tied by a residual sum; or if the
-            way to the next layer meets what cannot be shrunk: a grouped convolution, a
-            parametrized or shared layer, a module of an unknown kind.
+            if the outputs are the network's (the classes), or are concatenated or rearranged; or
+            if what would shrink cannot: a convolution in groups that is not depthwise, a layer that
+            is parametrized, hooked, tied or called twice, one whose place in the order of execution
+            torch.fx cannot tell, a module or function of an unknown kind. Layer and group norms are
+            among those: they compare units, so that removing one changes the others.
     """
-    model = copy.deepcopy(model)
-    owner, steps, uses = _from_layer_on(model, name)
-    _check_shrinkable(name, *steps[0], uses)
-    layer = steps[0][1]
-    units = len(layer.weight)
-    kept = _indices(name, keep, units)
-    _select(layer, kept, axis=0, size=_INPUTS[type(layer)].replace("in_", "out_"))
-
-    images = type(layer) is nn.Conv2d  # outputs are (N, units, H, W), not (N, units)
-    flattened = False  # outputs are (N, units * H * W)
-    for step_name, step in steps[1:]:
-        kind = type(step)
-        if kind_of(step).entrywise or (images and kind_of(step).channelwise):
-            continue
-        if kind is nn.Flatten and (step.start_dim, step.end_dim) == (1, -1):
-            images, flattened = False, images or flattened
-            continue
-        if isinstance(step, Residual):
-            raise ValueError(f"the outputs of {name!r} are tied by the residual sum {step_name!r}")
-        _check_shrinkable(name, step_name, step, uses)
-        if images != isinstance(step, nn.Conv2d | nn.BatchNorm2d | ChannelPad2d):
-            raise ValueError(f"{name!r}: {step_name!r} ({kind.__name__}) cannot take its outputs")
-        inputs = getattr(step, _INPUTS[kind])
-        each = inputs // units if flattened else 1  # H * W inputs of this step for one unit
-        if each * units != inputs:
-            raise ValueError(f"{name!r}: {units} units do not fit the {inputs} of {step_name!r}")
-        # (kept,) -> (kept, each) -> (kept * each,): unit u is inputs u * each, ..., + each - 1
-        kept_inputs = (kept[:, None] * each + torch.arange(each)).flatten()
-        is_next_layer = kind in (nn.Linear, nn.Conv2d)
-        _select(step, kept_inputs, axis=1 if is_next_layer else 0, size=_INPUTS[kind])
-        if is_next_layer:
-            return model
-    if isinstance(owner, Residual):
-        raise ValueError(f"the outputs of {name!r} are tied by a residual sum")
-    raise ValueError(f"no layer follows {name!r}, its outputs are the network's (the classes)")
-
-
-def _from_layer_on(model: nn.Module, name: str) -> tuple[nn.Module | None, list, Counter]:
-    """The owner of the layer's chain, its steps from the layer on, and uses of each module."""
     known = [known_name for known_name, _ in linear_and_conv_layers(model)]
     if name not in known:
         raise ValueError(f"no Linear or Conv2d layer {name!r}; there are {', '.join(known)}")
-    stretches = chains(model)
-    uses = Counter(step for _, steps in stretches for _, step in steps)
-    return next(
-        (owner, steps[k:], uses)
-        for owner, steps in stretches
-        for k, (step_name, _) in enumerate(steps)
-        if step_name == name
-    )
+    model = copied(model)
+    ties = Paths(model).ties(name)
+    remove_units(model, name, ties, _indices(name, keep, ties.units))
+    return model
+
+
+def remove_units(model, name, ties, kept):
+    """Leaves these units (indices) alone of those that :class:`Ties` describes, in place.
+
+    Raises:
+        ValueError: naming the layer, a selection of features that would have none left.
+    """
+    stays = torch.zeros(ties.units, dtype=torch.bool).index_fill_(0, kept, True)
+    entries = {cut: stays[unit_of].nonzero().flatten() for cut, unit_of in ties.cuts.items()}
+    for (cut_name, _), left in entries.items():
+        step = model.get_submodule(cut_name)
+        if len(left) == 0 or (type(step) is SelectFeatures and not step.keep[left].any()):
+            raise ValueError(f"{name!r}: none of the units to keep is selected by {cut_name!r}")
+    for (cut_name, axis), left in entries.items():
+        _select(model.get_submodule(cut_name), left, axis)
 
 
 def _indices(name: str, keep, units: int) -> torch.Tensor:
@@ -113,23 +89,7 @@ def _indices(name: str, keep, units: int) -> torch.Tensor:
     return keep
 
 
-def _check_shrinkable(name: str, step_name: str, step: nn.Module, uses: Counter) -> None:
-    """Refuses what cannot be shrunk, be it the layer itself or a step on the way to the next."""
-    what = repr(name) if step_name == name else f"{name!r}: {step_name!r}, reached by its outputs,"
-    if not isinstance(step, tuple(_INPUTS)):
-        raise ValueError(f"{what} is of an unknown kind, {type(step).__name__}")
-    if not is_plain(step, *_INPUTS) and type(step) is not ChannelPad2d:
-        raise ValueError(
-            f"{what} is not a plain layer but {type(step).__name__}; "
-            "a parametrized layer must lose its parametrizations first"
-        )
-    if getattr(step, "groups", 1) != 1:
-        raise ValueError(f"{what} is a convolution in {step.groups} groups")
-    if uses[step] > 1:
-        raise ValueError(f"{what} is shared, the network uses it at {uses[step]} places")
-
-
-def _select(step: nn.Module, kept: torch.Tensor, *, axis: int, size: str) -> None:
+def _select(step: nn.Module, kept: torch.Tensor, axis: int) -> None:
     """Keeps these entries, along one axis, of every tensor of the module that has the axis."""
     tensors = {**step._parameters, **step._buffers}
     for name, tensor in tensors.items():
@@ -138,4 +98,5 @@ def _select(step: nn.Module, kept: torch.Tensor, *, axis: int, size: str) -> Non
             if isinstance(tensor, nn.Parameter):
                 chosen = nn.Parameter(chosen, requires_grad=tensor.requires_grad)
             setattr(step, name, chosen)
-    setattr(step, size, len(kept))
+    for attribute in sizes(step, axis):
+        setattr(step, attribute, len(kept))

@@ -86,21 +86,26 @@ def read(path, max_bytes=None):
         raise TypeError(f"max_bytes must be a number, not {max_bytes!r}")
     if max_bytes is not None and not max_bytes >= 0:
         raise ValueError(f"max_bytes must be a number of at least 0, not {max_bytes!r}")
-    path = Path(path)
+    try:
+        content, max_bytes = _content(Path(path), max_bytes)
+        return *_open(content, max_bytes), max_bytes
+    except DamagedFile as error:
+        raise DamagedFile(f"{path} is damaged: {error}") from None
+
+
+def _content(path, max_bytes):
+    """The bytes of a file that is no longer than it may be, and ``max_bytes`` as a number."""
     found = path.stat()
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(f"{path} is a directory, not a network's file")
-    try:
-        if not stat.S_ISREG(found.st_mode):
-            raise DamagedFile("it is a device, a pipe or a socket, not a file")
-        if max_bytes is None:
-            max_bytes = min(FREE + RATIO * found.st_size, MAX_BYTES)
-        # No code is more than a byte longer than its tensor, which the header takes bytes to name.
-        if found.st_size > max_bytes + 2 * MAX_HEADER:
-            raise DamagedFile(f"it has {found.st_size} bytes, and max_bytes is {max_bytes}")
-        return *_open(path.read_bytes(), max_bytes), max_bytes
-    except DamagedFile as error:
-        raise DamagedFile(f"{path} is damaged: {error}") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise DamagedFile("it is a device, a pipe or a socket, not a file")
+    if max_bytes is None:
+        max_bytes = min(FREE + RATIO * found.st_size, MAX_BYTES)
+    # No code is more than a byte longer than its tensor, which the header takes bytes to name.
+    if found.st_size > max_bytes + 2 * MAX_HEADER:
+        raise DamagedFile(f"it has {found.st_size} bytes, and max_bytes is {max_bytes}")
+    return path.read_bytes(), max_bytes
 
 
 def _open(content, max_bytes):

@@ -79,16 +79,18 @@ def load(path, *, max_bytes=None):
     """The network or state dict of a file, its tensors bit for bit those that were saved.
 
     A network comes in evaluation mode; a state dict as a dictionary in the order in which it was,
-    where a shared tensor is one tensor under several names. Nothing in a file is executed, and
+    where a shared tensor is one tensor under several names (the versions of modules that
+    ``state_dict()`` carries in ``_metadata`` are not kept). Nothing in a file is executed, and
     torch's random generators are left alone. Transposed and channels-last tensors come back in the
     usual layout, in which products may round differently. Floating buffers that are rebuilt and not
     stored get the dtype of the stored tensors of their module.
 
     Args:
         path: of a file that :func:`save` wrote.
-        max_bytes: the most bytes that the tensors may have when decoded. None is 2³⁰, or
-            2²⁶ + 2¹¹ times the length of the file where that is less, so that a file of a few bytes
-            does not cost minutes; a network of that many zeros needs a number here.
+        max_bytes: the most bytes that the tensors may have when decoded, and as many again those
+            that the layers make themselves. None is 2³⁰, or 2²⁶ + 2¹¹ times the length of the file
+            where that is less, so that a file of a few bytes does not cost minutes; a network of
+            that many zeros needs a number here.
 
     Raises:
         DamagedFile: the file is not one of ours, was changed, or is larger than ``max_bytes``.
