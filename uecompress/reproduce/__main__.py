@@ -118,7 +118,7 @@ def check(name, result, kept):
         if not stored.exists() or stored.read_bytes() != content:
             found.append(f"{name}/{file}: {'other bytes' if stored.exists() else 'not stored'}")
     print("\n".join([*found, *(f"(circumstances) {line}" for line in around)]))
-    print(f"{name}: {len(found)} differences" if found else f"{name}: as stored")
+    print(f"{name}: not as stored" if found else f"{name}: as stored")
     return int(bool(found))
 
 
