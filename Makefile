@@ -1,7 +1,7 @@
 # `make` alone lists what can be made. Everything runs in .venv, which is made from requirements.txt.
 PYTHON ?= python3
 BIN := .venv/bin
-CHAPTERS ?= $(sort $(wildcard chapters/*.ipynb))
+CHAPTERS ?= $(sort $(wildcard chapters/*.ipynb appendix/*.ipynb))
 
 # Two processes of one thread each: more would fight over two cores.
 WORKERS ?= 2
@@ -37,7 +37,7 @@ unit: .venv/.ready  ## tests of the library, the tools and the form of the chapt
 	$(BIN)/pytest -q -n $(WORKERS)
 
 notebooks: .venv/.ready  ## run every chapter and compare all that it prints
-	$(BIN)/pytest -q -n $(WORKERS) --dist=loadfile --nbval --nbval-current-env --nbval-cell-timeout=300 chapters
+	$(BIN)/pytest -q -n $(WORKERS) --dist=loadfile --nbval --nbval-current-env --nbval-cell-timeout=300 chapters appendix
 
 chapters: .venv/.ready  ## run chapters in place; CHAPTERS=chapters/02_svd.ipynb for one
 	$(BIN)/python tools/execute.py $(CHAPTERS)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import lint_chapters
 import nbformat
 import pytest
 from lint_chapters import LINTS
@@ -23,7 +24,10 @@ PENDING = {
     "17_quantizing_priors",
 }
 WAITING = {"exercises", "headings", "length", "claims"}
-CHAPTERS = sorted(Path(__file__).parent.parent.glob("chapters/*.ipynb"))
+ROOT = Path(__file__).parent.parent
+CHAPTERS = sorted(ROOT.glob("chapters/*.ipynb"))
+WORKED = sorted(ROOT.glob("appendix/*.ipynb"))  # of the form of a chapter, without exercises
+OF_CHAPTERS = (lint_chapters.headings, lint_chapters.exercises, lint_chapters.references)
 
 
 def test_there_are_chapters():
@@ -39,8 +43,15 @@ def test_chapter(lint, path):
     assert not messages, "\n".join(messages)
 
 
-@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", WORKED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("lint", LINTS, ids=lambda lint: lint.__name__)
+def test_worked_page(lint, path):
+    if lint not in OF_CHAPTERS:
+        test_chapter(lint, path)
+
+
+@pytest.mark.parametrize("path", [*CHAPTERS, *WORKED], ids=lambda path: path.stem)
 def test_chapter_is_valid_and_listed(path):
     nbformat.validate(nbformat.read(path, as_version=4))
     contents = (path.parent.parent / "_toc.yml").read_text("utf-8")
-    assert f"chapters/{path.stem}\n" in contents, f"add chapters/{path.stem} to _toc.yml"
+    assert f"{path.parent.name}/{path.stem}\n" in contents, f"add {path.stem} to _toc.yml"

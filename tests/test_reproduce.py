@@ -4,6 +4,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
+from importlib import metadata
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +14,8 @@ import torch
 from torch import nn
 
 from uecompress import data
-from uecompress.reproduce.__main__ import EXPERIMENTS, main
+from uecompress.reproduce import recipe, store
+from uecompress.reproduce.__main__ import EXPERIMENTS, choice, main
 from uecompress.reproduce.store import Store, read, write, write_json
 
 
@@ -28,8 +31,8 @@ def test_a_unit_is_computed_once():
         calls.append(1)
         return {"a": np.arange(3.0), "b": np.array(["x"])}
 
-    first = Store("demo", {"lr": 1}).unit("one", compute)
-    again = Store("demo", {"lr": 1}).unit("one", compute)
+    first = Store("demo", {"lr": 1}, 1).unit("one", compute)
+    again = Store("demo", {"lr": 1}, 1).unit("one", compute)
     assert len(calls) == 1
     np.testing.assert_array_equal(first["a"], again["a"])
     assert set(first) == {"a", "b"}
@@ -38,12 +41,12 @@ def test_a_unit_is_computed_once():
 def test_other_settings_and_other_names_are_other_units():
     for settings, name in [({"lr": 1}, "one"), ({"lr": 2}, "one"), ({"lr": 1}, "two")]:
         value = np.array([settings["lr"], len(name)])
-        unit = Store("demo", settings).unit(name, lambda value=value: {"v": value})
+        unit = Store("demo", settings, 1).unit(name, lambda value=value: {"v": value})
         np.testing.assert_array_equal(unit["v"], value)
 
 
 def test_a_damaged_unit_is_computed_again():
-    store = Store("demo", {})
+    store = Store("demo", {}, 1)
     store.unit("one", lambda: {"v": np.array(1)})
     (path,) = store.folder.glob("*.npz")
     path.write_bytes(path.read_bytes()[:50])
@@ -52,7 +55,7 @@ def test_a_damaged_unit_is_computed_again():
 
 
 def test_no_flipped_bit_stops_a_run():
-    store = Store("demo", {})
+    store = Store("demo", {}, 1)
     store.unit("one", lambda: {"v": np.arange(3.0)})
     (path,) = store.folder.glob("*.npz")
     content = path.read_bytes()
@@ -69,18 +72,62 @@ def test_no_flipped_bit_stops_a_run():
     assert read(path.with_suffix(".npy")) is None
 
 
-def test_the_time_of_units_from_earlier_runs_is_counted():
-    first = Store("demo", {})
-    first.unit("one", lambda: {})
-    again = Store("demo", {})
-    again.unit("one", lambda: {})
-    assert again.seconds == first.seconds > 0
+def test_the_time_of_units_from_earlier_runs_is_counted_once(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    def compute(seconds, inside=None):
+        if inside is not None:
+            Store("demo", {}, 1).unit(*inside)
+        now[0] += seconds
+        return {}
+
+    inner = "inner", lambda: compute(5)
+    store.asked.clear()
+    Store("demo", {}, 1).unit("first", lambda: compute(2))
+    Store("demo", {}, 1).unit("outer", lambda: compute(3, inner))  # which takes 8 in all
+    assert sorted(store.asked.values()) == [2, 3, 5]
+    store.asked.clear()
+    for name in ("outer", "first", "outer", "inner"):
+        Store("demo", {}, 1).unit(name, None)
+    assert sorted(store.asked.values()) == [2, 3, 5]
+
+
+def test_units_of_another_version_of_the_experiment_the_library_or_torch_are_others(monkeypatch):
+    old = Store("demo", {"lr": 3e-3}, 1)
+    assert old.value("u", lambda: "old") == "old"
+    assert Store("demo", {"lr": 3e-3}, 1).value("u", lambda: "new") == "old"
+    assert Store("demo", {"lr": 3e-3}, 2).value("u", lambda: "new") == "new"
+    version = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: version(name) + ".1")
+    assert Store("demo", {"lr": 3e-3}, 1).value("u", lambda: "newer") == "newer"
+    monkeypatch.undo()
+    monkeypatch.setattr(torch, "__version__", "1.0")
+    assert Store("demo", {"lr": 3e-3}, 1).folder != old.folder
+
+
+@pytest.mark.parametrize("wrong", [None, "1", 1.5, 0, True])
+def test_a_version_is_a_whole_number(wrong):
+    with pytest.raises((TypeError, ValueError), match="version"):
+        Store("demo", {}, wrong)
+
+
+def test_no_setting_is_prose():
+    def words(value):
+        if isinstance(value, dict):
+            return [word for each in value.values() for word in words(each)]
+        if isinstance(value, list):
+            return [word for each in value for word in words(each)]
+        return [value] if isinstance(value, str) else []
+
+    for experiment in EXPERIMENTS.values():
+        assert [word for word in words(experiment.SETTINGS) if not word.isidentifier()] == []
 
 
 def test_a_network_comes_back_bit_by_bit():
     model = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 2))
     trained = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 2))
-    back = Store("demo", {}).network("n", model, lambda: trained)
+    back = Store("demo", {}, 1).network("n", model, lambda: trained)
     for key, value in trained.state_dict().items():
         assert torch.equal(back.state_dict()[key], value)
         assert back.state_dict()[key].dtype == value.dtype
@@ -113,7 +160,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
         import numpy as np
         from uecompress.reproduce.store import Store
 
-        store, log = Store("demo", {}), open(sys.argv[1], "a")
+        store, log = Store("demo", {}, 1), open(sys.argv[1], "a")
 
         def compute(i):
             log.write(f"{i} "), log.flush()
@@ -133,32 +180,86 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
     assert log.read_text() == "0 1 2 2 3 sum 6"
 
 
+def demonstration(run=lambda store: [], **more):
+    """An experiment, as a module would be."""
+    doc = "A demonstration.\n\nMore.\n\nHow the settings were chosen: by\nhand, on one seed.\n"
+    parts = {"__name__": "demo", "__doc__": doc, "SETTINGS": {}, "VERSION": 1}
+    return SimpleNamespace(**parts | {"units": lambda store: [], "run": run} | more)
+
+
 def test_the_result_tells_where_it_comes_from(tmp_path, monkeypatch, capsys):
     def run(store):
         return [int(store.unit("one", lambda: {"v": np.array(7)})["v"])]
 
-    demo = SimpleNamespace(__doc__="A demonstration.\n\nMore.", SETTINGS={"seeds": [0]}, run=run)
+    demo = demonstration(run, SETTINGS={"seeds": [0]}, VERSION=3)
     monkeypatch.setitem(EXPERIMENTS, "demo", demo)
     main(["demo", "--output", str(tmp_path)])
     stored = json.loads((tmp_path / "demo.json").read_text())
     assert stored["results"] == [7]
     assert stored["description"] == "A demonstration."
     assert stored["settings"] == {"seeds": [0]}
+    assert stored["version"] == 3
+    assert stored["choice"] == "by hand, on one seed."
     assert stored["versions"]["torch"] == torch.__version__
     assert "demo.json" in capsys.readouterr().out
 
 
 def test_the_networks_that_an_experiment_keeps_are_files_beside_its_result(tmp_path, monkeypatch):
-    demo = SimpleNamespace(
-        __doc__="A demonstration.",
-        SETTINGS={},
-        run=lambda store: [],
-        artefacts=lambda: {"a.uec": b"UEC", "b.uec": b"more"},
-    )
+    demo = demonstration(artefacts=lambda: {"a.uec": b"UEC", "b.uec": b"more"})
     monkeypatch.setitem(EXPERIMENTS, "demo", demo)
     main(["demo", "--output", str(tmp_path)])
     kept = {path.name: path.read_bytes() for path in (tmp_path / "demo").iterdir()}
     assert kept == {"a.uec": b"UEC", "b.uec": b"more"}
+
+
+def test_results_that_are_there_are_not_overwritten_unasked(tmp_path, monkeypatch, capsys):
+    runs = []
+    demo = demonstration(lambda store: runs.append(1), artefacts=lambda: {"a.uec": b"new"})
+    monkeypatch.setitem(EXPERIMENTS, "demo", demo)
+    where = ["demo", "--output", str(tmp_path)]
+    kept = tmp_path / "demo" / "a.uec"
+    kept.parent.mkdir()
+    kept.write_bytes(b"old")
+    for there in (kept.parent, tmp_path / "demo.json"):
+        with pytest.raises(SystemExit, match=f"{there} is there: --overwrite"):
+            main(where)
+        (tmp_path / "demo.json").write_text("{}")
+    assert (runs, kept.read_bytes()) == ([], b"old")
+    assert main([*where, "--overwrite"]) == 0
+    assert (runs, kept.read_bytes()) == ([1], b"new")
+    assert json.loads((tmp_path / "demo.json").read_text())["description"] == "A demonstration."
+
+
+def test_without_a_name_the_experiments_are_listed(capsys):
+    assert main([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for line, (name, experiment) in zip(lines, EXPERIMENTS.items(), strict=False):
+        assert line.startswith(name)
+        assert f"{data.results(name)['minutes']:.0f} min" in line
+        assert line.endswith(experiment.__doc__.splitlines()[0])
+
+
+@pytest.mark.parametrize("jobs", ["0", "-2", "two", "1.5", ""])
+def test_a_number_of_processes_is_one(jobs, capsys):
+    with pytest.raises(SystemExit):
+        main(["ensemble", "--jobs", jobs])
+    assert "is no number of processes" in capsys.readouterr().err
+
+
+def test_every_experiment_says_how_its_settings_were_chosen():
+    assert all(choice(experiment).endswith(".") for experiment in EXPERIMENTS.values())
+    with pytest.raises(ValueError, match="the docstring of demo must end with"):
+        choice(demonstration(__doc__="A demonstration."))
+
+
+@pytest.mark.parametrize("hold", [0.0, 0.5, 0.2])
+def test_a_rate_stays_then_falls_in_a_line(hold):
+    rate = recipe.rate({"lr": 3e-3, "lr_end": 1e-3, "hold": hold})
+    for progress in (0.0, 0.1, 0.4, 0.75, 1.0):
+        expected = np.interp(progress, [hold, 1], [3e-3, 1e-3])
+        assert rate(progress) == pytest.approx(expected, rel=1e-12)
+    to_nothing = recipe.rate({"lr": 3e-3, "lr_end": 0.0, "hold": 0.0})
+    assert [to_nothing(p) for p in (0.1, 0.7)] == [3e-3 * (1 - 0.1), 3e-3 * (1 - 0.7)]  # exactly
 
 
 def test_an_unknown_experiment_names_the_known_ones(capsys):
@@ -171,6 +272,8 @@ def test_an_unknown_experiment_names_the_known_ones(capsys):
 def test_the_stored_results_are_those_of_the_code(name):
     stored = data.results(name)
     assert stored["settings"] == EXPERIMENTS[name].SETTINGS
+    assert stored["version"] == EXPERIMENTS[name].VERSION
+    assert stored["choice"] == choice(EXPERIMENTS[name])
     assert stored["command"] == f"python -m uecompress.reproduce {name}"
     assert {"minutes", "date", "threads", "cpu", "versions"} <= set(stored)
 

@@ -2,11 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
+import reproduced
 import torch
+from scipy import stats
 
 from uecompress import bayes, data, networks, storage, uncertainty
-from uecompress.reproduce import bayesian
+from uecompress.reproduce import bayesian, bayesian_settings, foreign
 from uecompress.reproduce.store import Store
 
 ROWS = data.results("bayesian")["results"]["rows"]
@@ -46,6 +49,37 @@ def test_a_kept_file_has_the_error_of_its_row(name):
     assert uncertainty.nll(inside, y) == pytest.approx(KEPT[name]["nll"], abs=1e-4)
     entropies = uncertainty.entropy(inside), uncertainty.entropy(outside)
     assert uncertainty.auroc(*entropies) == pytest.approx(KEPT[name]["auroc"], abs=1e-4)
+    scores = {key: KEPT[name][key] for key in foreign.KEYS}
+    assert foreign.row(model) == pytest.approx(scores, abs=5e-4)
+
+
+@pytest.mark.mnist
+def test_the_frame_alone_tells_letters_of_notmnist_but_no_others():
+    stored = data.results("bayesian")["results"]["frame"]
+    assert foreign.frame_row() == pytest.approx(stored, abs=1e-6)
+    assert stored["auroc_notmnist"] > 0.9999
+    assert stored["auroc_turned"] == 0.5
+    assert stored["auroc_omniglot"] < 0.5
+
+
+def lead(method, reference, key):
+    """How much better LeNet-300-100 is, seed by seed: the mean, and half of its 95 % interval."""
+    values = {
+        (row["method"], row["seed"]): row[key]
+        for row in ROWS
+        if row["network"] == "lenet300" and row["way"] in ("dense", "compressed")
+    }
+    d = np.array([values[method, seed] - values[reference, seed] for seed in range(5)])
+    return d.mean(), stats.t.ppf(0.975, 4) * d.std(ddof=1) / 5**0.5
+
+
+@pytest.mark.parametrize("method", ["graves", "sparse_vd", "group_jeffreys"])
+def test_the_lead_in_doubt_is_one_on_notmnist_alone(method):
+    assert lead(method, "dense", "auroc")[0] > 0.2
+    assert lead(method, "dense", "auroc_omniglot")[0] < 0.02
+    for key in ("auroc_omniglot", "auroc_turned"):  # nothing is left beside tuned weight decay
+        mean, half = lead(method, "decay", key)
+        assert mean - half < 0
 
 
 @pytest.fixture
@@ -55,8 +89,10 @@ def small(monkeypatch, tmp_path):
     load = data.load
 
     def some(name, split):
-        x, y = load({"mnist": "digits", "notmnist": "glyphs"}[name], split)
-        return x[:60], y[:60]
+        names = {"mnist": "digits", "notmnist": "glyphs", "omniglot": "glyphs"}
+        x, y = load(names[name], split)
+        few = slice(60, 120) if name == "omniglot" else slice(60)
+        return x[few], y[few]
 
     def lenet300(seed):
         with torch.random.fork_rng():
@@ -67,9 +103,9 @@ def small(monkeypatch, tmp_path):
 
     monkeypatch.setattr(data, "load", some)
     monkeypatch.setattr(networks, "lenet300", lenet300)
-    training = {"epochs": 1, "batch_size": 20, "lr": 1e-3, "bfloat16": False}
+    training = bayesian_settings.ordinary(1, 1e-3, batch_size=20)
     monkeypatch.setitem(bayesian.DENSE, "lenet300", training)
-    elbo = training | {"warm_up": [0, 0.5], "posterior": {}}
+    elbo = training | {"warm_up": [0, 0.5], "posterior": {}, "kl_weight": 1, "clip_sigma": None}
     common = {"network": "lenet300", "seeds": [0], "training": elbo, "threshold": 3.0}
     runs = [
         common | {"method": method, "clusters": 4, "more_bits": 1}
@@ -81,7 +117,7 @@ def small(monkeypatch, tmp_path):
 
 
 def test_every_method_gives_its_rows_and_its_file(small):
-    rows = bayesian.run(Store("test", {}))["rows"]
+    rows = bayesian.run(Store("test", {}, 1))["rows"]
     found = {}
     for row in rows:
         found.setdefault(row["method"], []).append(row["way"])
@@ -94,8 +130,36 @@ def test_every_method_gives_its_rows_and_its_file(small):
     files = bayesian.artefacts()
     for row in rows:
         assert row["error"] == pytest.approx(100 * (1 - row["accuracy"]), abs=0.005)
+        measured = row["way"] in ("dense", "compressed")
+        assert all((row[key] is not None) == measured for key in foreign.KEYS)
         if row["way"] == "compressed":
             assert len(files[f"lenet300-{row['method']}-0.uec"]) == row["bytes"]
+
+
+def test_the_scores_of_the_other_foreign_sets_are_those_of_the_network_that_is_kept(small):
+    rows = bayesian.measured("lenet300", "sparse_vd", 0)
+    (row,) = (each for each in rows if each["way"] == "compressed")
+    model = bayesian.compressed("lenet300", "sparse_vd", 0)["compressed"]
+    x, _ = data.load("mnist", "test")
+    turned = torch.stack([data.rotate(image[None], 90)[0] for image in x])
+    for name, images in {"omniglot": data.load("omniglot", "test")[0], "turned": turned}.items():
+        inside, outside = (uncertainty.entropy(uncertainty.predict(model, z)) for z in (x, images))
+        assert row[f"auroc_{name}"] == pytest.approx(uncertainty.auroc(inside, outside), abs=1e-6)
+        assert row[f"fpr95_{name}"] == pytest.approx(uncertainty.fpr95(inside, outside), abs=1e-6)
+        assert row[f"entropy_{name}"] == pytest.approx(outside.mean().item(), abs=1e-5)
+
+
+def test_the_frame_is_the_outer_three_pixels_on_each_side():
+    ones = torch.ones(2, 1, 28, 28)
+    assert foreign.frame(ones).tolist() == [28**2 - 22**2] * 2
+    ones[1, :, 3:-3, 3:-3] = 0.3
+    assert foreign.frame(ones).tolist() == [28**2 - 22**2] * 2
+    assert foreign.frame(torch.nn.functional.pad(ones[..., 3:-3, 3:-3], [3] * 4)).tolist() == [0, 0]
+
+
+def test_units_are_independent_and_complete(small, monkeypatch):
+    monkeypatch.setattr(bayesian, "card", lambda *_, **__: {"accuracy": 1.0})
+    reproduced.check(bayesian)
 
 
 def test_the_methods_start_from_the_dense_weights(small):

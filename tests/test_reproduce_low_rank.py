@@ -77,11 +77,11 @@ def test_the_upper_bound_is_that_of_a_one_sided_t_test():
 def test_members_of_a_rank_are_the_truncated_dense_members(few, monkeypatch):
     dense = [networks.mlp(width=8, seed=s).eval() for s in range(5)]
     monkeypatch.setattr(low_rank.ensemble, "member", lambda store, seed, index: dense[index])
-    store = Store("low_rank", {})
+    store = Store("low_rank", {}, 1)
     assert low_rank.members(store, 0, None, False) == dense
     after = low_rank.members(store, 0, 2, False)
     assert torch.linalg.matrix_rank(after[1].linear1.u.weight @ after[1].linear1.vh.weight) == 2
-    (row, dropout) = low_rank.rows_of(store, networks.Ensemble(dense), 0, 2, "after")
+    (row, dropout) = low_rank.rows_of(store, 0, 2, "after")
     assert (row["family"], dropout["family"]) == ("ensemble", "dropout")
     assert row["parameters"] == 5 * dropout["parameters"]
 
@@ -103,12 +103,4 @@ def test_the_networks_of_the_formats_differ_in_the_hidden_layer_alone():
         model = tt_training.network(form, 3)
         assert model(x).shape == (4, 10)
         assert model.output.weight.equal(dense.output.weight)
-    after, _ = tt_training.converted(NoTraining(), dense, 3).values()
-    assert after.hidden.ranks == (1, 8, 8, 8, 1)
-
-
-class NoTraining:
-    """A store that returns the untrained network."""
-
-    def network(self, name, model, train):
-        return model
+    assert tt_training.cut(dense).hidden.ranks == (1, 8, 8, 8, 1)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from skimage import feature
 
 from uecompress import data
 
@@ -176,7 +177,6 @@ def test_canny_edges_of_scans_are_as_many_as_scikit_image_finds(x):
 
 
 def test_canny_edges_are_those_of_scikit_image(x):
-    feature = pytest.importorskip("skimage.feature")
     for images in (x, data.load("glyphs", "test")[0][:100]):
         found = data.corrupt(images, "canny_edges")[:, 0].numpy()
         expected = np.stack([feature.canny(image[0].astype(float)) for image in images.numpy()])

@@ -55,7 +55,7 @@ def stale(root=ROOT):
     url = address(root)
     old = {root / name: (root / name).read_text("utf-8") for name in PLACES}
     new = {path: updated_text(path.name, text, url) for path, text in old.items()}
-    for path in sorted((root / "chapters").glob("*.ipynb")):
+    for path in sorted([*root.glob("chapters/*.ipynb"), *root.glob("appendix/*.ipynb")]):
         old[path] = path.read_text("utf-8")
         new[path] = updated_notebook(old[path], url)
     return {path: text for path, text in new.items() if text != old[path]}

@@ -1,4 +1,4 @@
-"""Sphinx extension: the directive `claims` lists every claim that the stored chapters print."""
+"""Sphinx extension: the directive `claims` lists every claim that the stored notebooks print."""
 
 import re
 from pathlib import Path
@@ -23,13 +23,15 @@ def claims(notebook):
 
 
 class Claims(SphinxDirective):
-    """A table of claims for each chapter of the book, in the book's order."""
+    """A table of claims for each chapter, in the book's order, and for each worked page."""
 
     def run(self):
         blocks = []
-        chapters = sorted(doc for doc in self.env.found_docs if doc.startswith("chapters/"))
-        for docname in chapters:
+        pages = sorted(self.env.found_docs, key=lambda doc: (not doc.startswith("chapters/"), doc))
+        for docname in pages:
             path = Path(self.env.doc2path(docname))
+            if path.suffix != ".ipynb":
+                continue
             self.env.note_dependency(str(path))
             if found := claims(nbformat.read(path, as_version=4)):
                 blocks += [self.link(docname), table(found)]

@@ -90,7 +90,7 @@ def main():
         python = clean_environment(folder / "environment")
         wheel = build_wheel(folder)
         before = fingerprint(python)
-        for chapter in sorted((ROOT / "chapters").glob("*.ipynb")):
+        for chapter in sorted([*ROOT.glob("chapters/*.ipynb"), *ROOT.glob("appendix/*.ipynb")]):
             assert "uecompress" not in installed(python)
             path = folder / chapter.name
             nbformat.write(with_wheel(nbformat.read(chapter, as_version=4), wheel), path)

@@ -1,8 +1,13 @@
 """Bayesian compression of two LeNets on MNIST, by five methods.
 
-Chapters 12 to 17 at full scale. Every method begins with the weights of the same trained networks.
-The settings were chosen with the first seed, on the validation split. ``python -m
+Chapters 12 to 17 at full scale. Every method begins with the weights of the same trained networks,
+which it trains on: of the LeNet-300-100, ``dense`` has 20 epochs, ``decay`` 60 from scratch, a
+variational one 20 and then 50 or 60 and, for Graves, 3 of fine-tuning. ``python -m
 uecompress.reproduce bayesian`` also writes the compressed networks as files.
+
+How the settings were chosen: rates, epochs, the weight of the KL divergence and the thresholds by
+hand, with the first seed, by validation errors and by the compression aimed at; the weight decay,
+of 1e-6, 1e-5, 3e-5, 1e-4, 3e-4 and 1e-3, by the validation NLL. None of these searches was kept.
 """
 
 import functools
@@ -12,99 +17,31 @@ from pathlib import Path
 import torch
 
 from uecompress import bayes, data, networks, storage, training, uncertainty
+from uecompress.reproduce import foreign, recipe
+from uecompress.reproduce.bayesian_settings import DENSE, ORDINARY, SETTINGS
 from uecompress.reproduce.card import card
 from uecompress.reproduce.store import Store
 
-DENSE = {
-    "lenet300": {"epochs": 20, "batch_size": 128, "lr": 1e-3, "bfloat16": False},
-    "lenet5": {"epochs": 12, "batch_size": 128, "lr": 1e-3, "bfloat16": True},
-}
-# A Gaussian prior of the weights without an ELBO, from scratch. Of 1e-6, 1e-5, 3e-5, 1e-4, 3e-4 and
-# 1e-3 this decay gave the smallest validation NLL.
-DECAY = {
-    "lenet300": {"epochs": 60, "batch_size": 128, "lr": 1e-3, "weight_decay": 3e-4},
-}
-ORDINARY = {"dense": DENSE, "decay": DECAY}
-
-
-def elbo(epochs, batch_size, lr, warm_up, log_sigma2, **more):
-    """How a variational network is trained."""
-    settings = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "warm_up": warm_up}
-    return settings | {"posterior": {"initial_log_sigma2": log_sigma2}} | more
-
-
-SETTINGS = {
-    "data": "mnist",
-    "foreign": "notmnist",
-    "samples": 10,
-    **ORDINARY,
-    "runs": [
-        {
-            "network": "lenet300",
-            "method": "graves",
-            "seeds": [0, 1, 2, 3, 4],
-            "training": elbo(60, 256, 3e-3, [0.0, 0.3], -6, hold=0.0, bfloat16=False),
-            "threshold": 1.5,
-            "fine_tuning": {"epochs": 3, "batch_size": 128, "lr": 1e-3, "hold": 0.0},
-            "clusters": 32,
-        },
-        {
-            "network": "lenet300",
-            "method": "sparse_vd",
-            "seeds": [0, 1, 2, 3, 4],
-            "training": elbo(60, 256, 5e-3, [0.05, 0.3], -8, hold=0.0, bfloat16=False),
-            "threshold": 1.0,
-            "clusters": 32,
-        },
-        {
-            "network": "lenet300",
-            "method": "group_jeffreys",
-            "seeds": [0, 1, 2, 3, 4],
-            "training": elbo(50, 256, 8e-3, [0.0, 0.2], -5, hold=0.2, bfloat16=False),
-            "threshold": -2.7,
-            "more_bits": 2,
-            "clusters": 32,
-        },
-        {
-            "network": "lenet5",
-            "method": "sparse_vd",
-            "seeds": [0, 1, 2],
-            "training": elbo(30, 128, 3e-3, [0.05, 0.3], -8, bfloat16=True),
-            "threshold": 1.0,
-            "clusters": 32,
-        },
-        {
-            "network": "lenet5",
-            "method": "group_horseshoe",
-            "seeds": [0, 1, 2],
-            "training": elbo(25, 128, 5e-3, [0.0, 0.2], -5, hold=0.2, kl_weight=5, bfloat16=True),
-            "threshold": {"conv1": 0.0, "conv2": 2.5, "linear1": 1.5, "linear2": -0.6},
-            "fine_tuning": {"epochs": 8, "batch_size": 128, "lr": 3e-3, "hold": 0.0},
-            "more_bits": 2,
-            "clusters": 32,
-        },
-        {
-            "network": "lenet5",
-            "method": "vnq",
-            "seeds": [0, 1, 2],
-            "training": elbo(15, 128, 2e-3, [0.0, 0.25], -8, hold=0.2, bfloat16=True),
-            "threshold": 2.0,
-        },
-    ],
-}
+VERSION = 1
 LAYERS = {"graves": "mean_field"}  # what `variational` calls the layers of a method, if not alike
-AFTER_STEP = {
-    "mean_field": bayes.graves_prior,
-    "group_jeffreys": bayes.clip_sigma(0.2),
-    "group_horseshoe": bayes.clip_sigma(0.2),
-    "vnq": bayes.clip_vnq,
-}
+KEPT = ("dense", "compressed")  # the ways to predict whose networks are kept, or soon trained again
 adam = functools.partial(torch.optim.Adam, fused=True)
 
 
+def units(store):
+    """The dense networks, with which all begin, then one unit for every row of the tables."""
+    dense = [case for case in cases() if case[1] == "dense"]
+    return [
+        [("train {} {} {}".format(*case), trained, case) for case in dense],
+        [("{} {} {}".format(*case), measured, case) for case in cases()],
+    ]
+
+
 def run(store):
-    """The rows of every network: the ordinary ones, and each variational one before and after."""
-    return {"rows": [row for case in cases() for row in measured(store, *case)]}
+    """The rows of every network, the ordinary ones and each variational one before and after, and
+    what the frame of an image alone tells."""
+    rows = [row for case in cases() for row in measured(*case)]
+    return {"rows": rows, "frame": store.value("frame", foreign.frame_row)}
 
 
 def artefacts():
@@ -141,11 +78,8 @@ def run_of(network, method):
     return found | {"start": DENSE[network]}
 
 
-def trained(network, method, seed, store=None):
-    """An ordinary or variational network, read from its own store or trained.
-
-    ``store``, if given, learns how many seconds that took.
-    """
+def trained(network, method, seed):
+    """An ordinary or variational network, read from its own store or trained."""
     settings = run_of(network, method)
     how = settings["training"]
     if method in ORDINARY:
@@ -153,40 +87,34 @@ def trained(network, method, seed, store=None):
     else:
         kind = LAYERS.get(method, method)
         model = bayes.variational(trained(network, "dense", seed), kind, **how["posterior"])
-        after_step = AFTER_STEP.get(kind)
-    units = Store(f"{method}-{network}", [how, settings.get("start")])
-    result = units.network(str(seed), model, lambda: fit(model, how, seed, after_step))
-    if store is not None:
-        store.seconds += units.seconds
-    return result
+        after_step = clipping(kind, how)
+    units = Store(f"{method}-{network}", [how, settings.get("start")], VERSION)
+    return units.network(str(seed), model, lambda: fit(model, how, seed, after_step))
 
 
-def fit(model, settings, seed, after_step):
-    """``model`` trained as ``settings`` say, by the ELBO if they have a warm-up.
+def clipping(kind, how):
+    """What a variational network does after each step of its training."""
+    if how["clip_sigma"] is not None:
+        return bayes.clip_sigma(how["clip_sigma"])
+    return {"mean_field": bayes.graves_prior, "vnq": bayes.clip_vnq}.get(kind)
+
+
+def fit(model, how, seed, after_step):
+    """``model`` trained as ``how`` says, by the ELBO if it has a warm-up.
 
     In bfloat16 a convolutional network takes two thirds of the time; the parameters stay float32.
     """
-    images = data.load("mnist", "train")
     loss = training.cross_entropy
-    if "warm_up" in settings:
-        loss = bayes.elbo_loss(len(images[0]) / settings.get("kl_weight", 1), settings["warm_up"])
+    if "warm_up" in how:
+        images, _ = data.load("mnist", "train")
+        loss = bayes.elbo_loss(len(images) / how["kl_weight"], how["warm_up"])
 
     def short(*arguments):
-        with torch.autocast("cpu", torch.bfloat16, enabled=settings.get("bfloat16", False)):
+        with torch.autocast("cpu", torch.bfloat16, enabled=how["bfloat16"]):
             return loss(*arguments)
 
-    hold = settings.get("hold", 0.5)  # the share of the training before the rate falls
-    return training.fit(
-        model.to(memory_format=torch.channels_last),
-        images,
-        epochs=settings["epochs"],
-        batch_size=settings["batch_size"],
-        lr=lambda progress: settings["lr"] * min(1, (1 - progress) / (1 - hold)),
-        optimizer=functools.partial(adam, weight_decay=settings.get("weight_decay", 0.0)),
-        loss=short,
-        after_step=after_step,
-        seed=seed,
-    )
+    model = model.to(memory_format=torch.channels_last)
+    return recipe.fit(model, how, seed, optimizer=adam, loss=short, after_step=after_step)
 
 
 def compressed(network, method, seed):
@@ -206,7 +134,7 @@ def compressed(network, method, seed):
     ways = {"pruned": final}
     if "fine_tuning" in settings:
         small, how = networks.shrink(final), settings["fine_tuning"]
-        units = Store(f"tuned-{method}-{network}", settings)
+        units = Store(f"tuned-{method}-{network}", settings, VERSION)
         ways["tuned"] = final = units.network(
             str(seed), small, lambda: fit(small, how, seed, networks.hold_zeros(small))
         )
@@ -225,26 +153,28 @@ def precision(model, pruned, settings):
     ]
 
 
-def measured(store, network, method, seed):
+def measured(network, method, seed):
     """The rows of one network, one for each way to predict with it."""
-    model = trained(network, method, seed, store)
+    model = trained(network, method, seed)
     dense = trained(network, "dense", seed)
     settings, small, ways = run_of(network, method), {}, {"dense": (model, None)}
     if method not in ORDINARY:
         small = compressed(network, method, seed)
         ways = {"mean": (model, None), "samples": (model, SETTINGS["samples"])}
-        ways |= {way: (ordinary, None) for way, ordinary in small.items()}
+        ways |= {way: (each, None) for way, each in small.items()}
     rows = []
     for way, (each, samples) in ways.items():
-        units = Store("bayesian-cards", [network, method, settings, way, samples])
+        units = Store("bayesian-cards", [network, method, settings, way, samples], VERSION)
         row = units.value(str(seed), lambda m=each, s=samples: quality(m, dense, s))
-        store.seconds += units.seconds
         if way in small:
             row |= size(small[way], dense)
         if way == "fast":
             bits = [each.bits for each in precision(model, small["pruned"], settings)]
             rates = bayes.counted_rates(dense, small["fast"], bits)
             row |= dict(zip(("pruning_rate", "fast_rate"), rates, strict=True)) | {"bits": bits}
+        row |= dict.fromkeys(foreign.KEYS)  # None where it is not measured
+        if way in KEPT:
+            row |= units.value(f"{seed}-foreign", lambda m=each: foreign.row(m, batch_size=100))
         rows.append({"network": network, "method": method, "seed": seed, "way": way} | row)
     return rows
 

@@ -3,14 +3,18 @@
 Chapter 7 at full scale, five seeds. The members are those of the ``ensemble`` experiment; MC
 dropout samples the first member of each ensemble; the wide network has as many parameters as all
 five members, and their training. Temperatures are fitted on the validation split.
+
+How the settings were chosen: the training as in ``ensemble``; the width of the wide network by its
+number of parameters. Nothing else was searched: all numbers of members and samples, all angles and
+all corruptions are reported.
 """
 
 import torch
 
-from uecompress import data, ensembles, networks, training, uncertainty
-from uecompress.reproduce import ensemble
-from uecompress.reproduce.store import Store
+from uecompress import data, ensembles, networks, uncertainty
+from uecompress.reproduce import ensemble, recipe
 
+VERSION = 1
 SETTINGS = {name: value for name, value in ensemble.SETTINGS.items() if name != "rank"} | {
     "seeds": [0, 1, 2, 3, 4],
     "samples": [1, 2, 5, 10, 20, 50],
@@ -18,41 +22,41 @@ SETTINGS = {name: value for name, value in ensemble.SETTINGS.items() if name != 
     "width": 602,  # 1,209,792 parameters; five members have 1,210,890
     "angles": [15, 30, 45, 60, 75, 90],
     "corruptions": ["shot_noise", "impulse_noise", "motion_blur", "fog", "stripe", "translate"],
-    "shifted_images": "every fifth test image, 2,000",
+    "shifted_step": 5,  # every fifth test image is shifted, 2,000
 }
+
+
+def units(store):
+    """The trainings, then the rows of each seed."""
+    members, seeds = ensemble.member_store(), SETTINGS["seeds"]
+    indices = range(SETTINGS["members"])
+    return [
+        [(f"member {s}-{i}", ensemble.member, (members, s, i)) for s in seeds for i in indices]
+        + [(f"wide {seed}", wide, (store, seed)) for seed in seeds],
+        [(f"rows {seed}", rows_of, (store, members, seed)) for seed in seeds],
+    ]
 
 
 def run(store):
     """One row for each seed and each way to predict."""
-    members = Store("ensemble", ensemble.SETTINGS)
-    rows = [row for seed in SETTINGS["seeds"] for row in rows_of(store, members, seed)]
-    store.seconds += members.seconds
-    return rows
+    members = ensemble.member_store()
+    return [row for seed in SETTINGS["seeds"] for row in rows_of(store, members, seed)]
 
 
 def rows_of(store, members, seed):
     """The rows of one seed: read from the store, or measured."""
-    trained = [ensemble.member(members, seed, i) for i in range(SETTINGS["members"])]
-    one = wide(store, seed)
-    return store.value(f"rows-{seed}", lambda: compare(seed, trained, one))
+
+    def measured():
+        trained = [ensemble.member(members, seed, i) for i in range(SETTINGS["members"])]
+        return compare(seed, trained, wide(store, seed))
+
+    return store.value(f"rows-{seed}", measured)
 
 
 def wide(store, seed):
     """One network with about as many parameters as five members: read, or trained like a member."""
-    model = networks.mlp(width=SETTINGS["width"], seed=100 * seed)
-
-    def train():
-        return training.fit(
-            model,
-            data.load("mnist", "train"),
-            epochs=SETTINGS["epochs"],
-            batch_size=SETTINGS["batch_size"],
-            lr=lambda progress: 3e-3 * (1 - progress),
-            optimizer=ensemble.adam,
-            seed=100 * seed,
-        )
-
-    return store.network(f"wide-{seed}", model, train)
+    model = recipe.network(SETTINGS["network"] | {"width": SETTINGS["width"]}, 100 * seed)
+    return store.network(f"wide-{seed}", model, lambda: recipe.fit(model, SETTINGS, 100 * seed))
 
 
 def compare(seed, members, one):
@@ -60,15 +64,16 @@ def compare(seed, members, one):
     x, y = data.load("mnist", "test")
     tuning, tuning_y = data.load("mnist", "validation")
     foreign, _ = data.load("notmnist", "test")
-    images = {"in": x, "tuning": tuning, "out": foreign} | shifts(x[::5])
-    labels = {name: y[::5] for name in images} | {"in": y, "tuning": tuning_y}
+    few = slice(None, None, SETTINGS["shifted_step"])
+    images = {"in": x, "tuning": tuning, "out": foreign} | shifts(x[few])
+    labels = {name: y[few] for name in images} | {"in": y, "tuning": tuning_y}
 
-    five, many, few = networks.Ensemble(members), SETTINGS["samples"], SETTINGS["members"]
+    five, many, count = networks.Ensemble(members), SETTINGS["samples"], SETTINGS["members"]
     each = SETTINGS["samples_of_each_member"]
     sampled = [
-        ("ensemble", five, None, {m: (m, None) for m in range(1, few + 1)}),
+        ("ensemble", five, None, {m: (m, None) for m in range(1, count + 1)}),
         ("dropout", ensembles.mc_dropout(members[0]), many[-1], {s: (1, s) for s in many}),
-        ("both", ensembles.mc_dropout(five), each, {few * each: (few, each)}),
+        ("both", ensembles.mc_dropout(five), each, {count * each: (count, each)}),
         ("wide", one, None, {1: (1, None)}),
     ]
     rows = []

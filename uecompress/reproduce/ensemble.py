@@ -1,30 +1,48 @@
 """A deep ensemble of five MLPs on MNIST, notMNIST as foreign letters, and rank 5 of all of it.
 
 Chapter 1 at full scale (Lakshminarayanan et al. 2017; the first slides' network). Three seeds, each
-of which trains five members of its own. Every setting was chosen on the validation split.
-"""
+of which trains five members of its own.
 
-import functools
+How the settings were chosen: on the validation split, but neither the search nor its values were
+kept, so that this cannot be checked. notMNIST chose nothing.
+"""
 
 import numpy as np
 import torch
 
-from uecompress import data, lowrank, networks, training, uncertainty
+from uecompress import data, lowrank, uncertainty
+from uecompress.reproduce import recipe
+from uecompress.reproduce.store import Store
 
+VERSION = 1
 SETTINGS = {
     "data": "mnist",
     "foreign": "notmnist",
-    "network": "mlp 784-200-200-200-10, batch norm before each Linear, dropout 0.1",
+    "network": {
+        "name": "mlp",  # batch norm before each Linear
+        "in_features": 784,
+        "width": 200,
+        "depth": 3,
+        "num_classes": 10,
+        "dropout": 0.1,
+    },
     "seeds": [0, 1, 2],
     "members": 5,
     "epochs": 25,
     "batch_size": 512,
-    "lr": "3e-3, linear to 0",
+    "lr": 3e-3,
+    "hold": 0.0,
+    "lr_end": 0.0,
     "weight_decay": 1e-4,
     "rank": 5,
 }
-adam = functools.partial(torch.optim.Adam, weight_decay=SETTINGS["weight_decay"])
 BINS = np.linspace(0, np.log(10), 24)  # of the entropy histograms, in nats
+
+
+def units(store):
+    """The trainings, all independent of one another."""
+    seeds, members = SETTINGS["seeds"], range(SETTINGS["members"])
+    return [[(f"member {seed}-{i}", member, (store, seed, i)) for seed in seeds for i in members]]
 
 
 def run(store):
@@ -51,23 +69,16 @@ def run(store):
     return results
 
 
+def member_store():
+    """The store of the members, for the experiments that begin with them."""
+    return Store("ensemble", SETTINGS, VERSION)
+
+
 def member(store, seed, index):
     """Member ``index`` of the ensemble of ``seed``: read from the store, or trained."""
     number = 100 * seed + index
-    model = networks.mlp(seed=number)
-
-    def train():
-        return training.fit(
-            model,
-            data.load("mnist", "train"),
-            epochs=SETTINGS["epochs"],
-            batch_size=SETTINGS["batch_size"],
-            lr=lambda progress: 3e-3 * (1 - progress),
-            optimizer=adam,
-            seed=number,
-        )
-
-    return store.network(f"member-{number}", model, train)
+    model = recipe.network(SETTINGS["network"], number)
+    return store.network(f"member-{number}", model, lambda: recipe.fit(model, SETTINGS, number))
 
 
 def measure(inside, y, outside):

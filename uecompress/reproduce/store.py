@@ -9,31 +9,40 @@ import hashlib
 import io
 import json
 import time
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from uecompress import checks
 from uecompress.atomic import replacing
 from uecompress.data.files import cache
+
+# Seconds that each unit took, without the units inside it, whether in this run or before. `asked`
+# has those that this process read or computed, by file; `_computed` the latter, one by one.
+asked = {}
+_computed = []
 
 
 class Store:
     """The finished units of one experiment, in a folder of the user's cache.
 
-    Results of other settings, another version of torch or another number of threads are other
-    units, so that a result file never mixes them.
+    Results of other settings, another version of the experiment, of the library or of torch, or
+    another number of threads are other units, so that a result file never mixes them.
 
     Args:
         name: of the experiment.
         settings: everything else that decides a unit's result, as JSON values.
+        version: the experiment's ``VERSION``, which is raised by hand with every change of its code
+            that changes results.
     """
 
-    def __init__(self, name, settings):
-        settings = [settings, torch.__version__, torch.get_num_threads()]
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    def __init__(self, name, settings, version):
+        versions = checks.whole("version", version), metadata.version("uecompress")
+        key = [settings, *versions, torch.__version__, torch.get_num_threads()]
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         self.folder = cache() / "reproduce" / name / digest[:12]
-        self.seconds = 0.0  # spent on all the units asked for so far, in this run or before
 
     def unit(self, name, compute):
         """The arrays of unit ``name``: read from its file, or computed and written to it.
@@ -45,11 +54,13 @@ class Store:
         path = self.folder / f"{name}.npz"
         arrays = read(path)
         if arrays is None:
-            start = time.perf_counter()
+            start, before = time.perf_counter(), len(_computed)
             arrays = compute()
-            write(path, lambda f: np.savez(f, **arrays, seconds=time.perf_counter() - start))
+            seconds = time.perf_counter() - start - sum(_computed[before:])
+            _computed.append(seconds)
+            write(path, lambda f: np.savez(f, **arrays, seconds=seconds))
             arrays = read(path)
-        self.seconds += float(arrays.pop("seconds"))
+        asked[str(path)] = float(arrays.pop("seconds"))
         return arrays
 
     def value(self, name, compute):
