@@ -57,6 +57,12 @@ def failing(units, name):
     raise ZeroDivisionError(name)
 
 
+def talking(units, name):
+    """A unit that says something."""
+    print(f"hello from {name}", file=sys.stderr)
+    return units.value(name, lambda: 1)
+
+
 def stages(units):
     """Three trainings, and what needs them."""
     seeds = (0, 1, 2)
@@ -102,16 +108,25 @@ def test_other_processes_have_the_threads_of_this_one():
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_a_unit_that_fails_is_named_and_the_others_are_kept(jobs, capfd):
+def test_a_unit_that_fails_is_named_and_the_others_are_kept(jobs):
     units = Store("failing", {"jobs": jobs}, 1)
     first = [("good", about, (units, "good"))]
     bad = [("the bad one", failing, (units, "why"))]
     later = [("later", about, (units, "later"))]
     with pytest.raises(ZeroDivisionError, match="why") as raised:
         parallel.compute([first, bad, later], jobs=jobs)
-    assert "in the unit 'the bad one'" in raised.value.__notes__
+    said = "" if jobs == 1 else "\nlast words"  # which one process writes to stderr at once
+    assert f"in the unit 'the bad one'{said}" in raised.value.__notes__
     assert {path.stem for path in units.folder.iterdir()} == {"good"}
-    assert "last words" in capfd.readouterr().err
+
+
+def test_what_a_unit_says_elsewhere_is_shown_here(capsys):
+    units = Store("talking", {}, 1)
+    stage = [(f"talker {i}", talking, (units, f"t{i}")) for i in range(2)]
+    parallel.compute([stage], jobs=2)
+    said = capsys.readouterr().err
+    assert "talker 0:\nhello from t0\n" in said
+    assert "talker 1:\nhello from t1\n" in said
 
 
 def test_a_worker_without_the_cache_is_told(tmp_path, monkeypatch):

@@ -16,8 +16,8 @@ from uecompress.reproduce import store
 def compute(stages, *, jobs=1, scheduler=None):
     """Compute units into their store: those of a stage in any order, the stages one by one.
 
-    A unit gives the same bits wherever it runs: it has as many threads as this process. What a unit
-    writes to stderr is shown when it has ended, unless there is one job only.
+    A unit gives the same bits wherever it runs: it has as many threads as this process. What it
+    writes to stderr elsewhere is shown here once it has ended.
 
     Args:
         stages: lists of units (name, function, arguments); a unit may need those of earlier stages.
@@ -29,39 +29,38 @@ def compute(stages, *, jobs=1, scheduler=None):
     Raises:
         FileNotFoundError: a worker does not see the cache folder.
         ModuleNotFoundError: there is a ``scheduler``, but dask is not installed.
-        Exception: that of the first unit that fails, with a note that names the unit. Finished
-            units are kept.
+        Exception: that of the first unit that fails, with a note that names the unit and what it
+            wrote to stderr. Finished units are kept.
     """
     alone = scheduler is None and jobs == 1
     total = sum(len(stage) for stage in stages)
     with _mark() as mark, _backend(jobs, scheduler), tqdm(total=total, unit="unit") as bar:
         for stage in stages:
             calls = [delayed(_one)(*unit, torch.get_num_threads(), mark, alone) for unit in stage]
-            for name, seconds in Parallel(return_as="generator_unordered")(calls):
+            for name, seconds, text in Parallel(return_as="generator_unordered")(calls):
                 store.asked.update(seconds)
+                if text:
+                    bar.write(f"{name}:\n{text}", file=sys.stderr)
                 bar.set_postfix_str(name, refresh=False)
                 bar.update()
 
 
 def _one(name, function, arguments, threads, mark, alone):
-    """Compute one unit; its name, and the seconds of all units that it asked for."""
+    """Compute one unit: its name, the seconds of all units that it asked for, and its stderr."""
     if not (cache() / mark).exists():
         raise FileNotFoundError(
             f"a worker does not see {mark} in its cache {cache()}: it must share the folder, and "
             "XDG_CACHE_HOME, with the process that started the run"
         )
     torch.set_num_threads(threads)
-    said = contextlib.nullcontext() if alone else contextlib.redirect_stderr(io.StringIO())
+    said = io.StringIO()  # no terminal, so that no progress bars are drawn into it
     try:
-        with said as text:
+        with contextlib.nullcontext() if alone else contextlib.redirect_stderr(said):
             function(*arguments)
     except Exception as error:
-        error.add_note(f"in the unit {name!r}")
+        error.add_note(f"in the unit {name!r}\n{said.getvalue()}".rstrip())
         raise
-    finally:
-        if not alone:
-            sys.stderr.write(text.getvalue())  # progress bars are drawn on terminals only
-    return name, dict(store.asked)
+    return name, dict(store.asked), said.getvalue()
 
 
 @contextlib.contextmanager
