@@ -15,7 +15,6 @@ PENDING = {
     "05_beyond_the_svd",
     "06_uncertainty",
     "07_ensembles",
-    "08_bytes",
     "09_compressed_ensembles",
     "10_evidence",
     "11_elbo",
