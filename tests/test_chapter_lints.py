@@ -252,3 +252,10 @@ def test_every_lint_has_a_broken_sample():
 def test_lints_survive_an_empty_notebook():
     for lint in lint_chapters.LINTS:
         list(lint(new_notebook(), PATH))
+
+
+def test_an_exercise_may_hold_a_folded_hint():
+    notebook = good()
+    hint = ":::{admonition} Hint\n:class: dropdown\nAdd.\n:::\n::::"
+    notebook.cells[15].source = f":{notebook.cells[15].source[:-3]}{hint}"
+    assert list(lint_chapters.exercises(notebook, PATH)) == []

@@ -12,7 +12,6 @@ PENDING = {
     "01_the_question",
     "06_uncertainty",
     "07_ensembles",
-    "08_bytes",
     "09_compressed_ensembles",
     "10_evidence",
     "11_elbo",
