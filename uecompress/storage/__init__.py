@@ -42,3 +42,8 @@ def __getattr__(name):
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
+
+
+def __dir__():
+    """All names that are offered, those that are imported later among them."""
+    return __all__
