@@ -8,7 +8,6 @@ from lint_chapters import LINTS
 
 # Chapters that do not have the new form yet, and the lints that they wait for.
 PENDING = {
-    "01_the_question",
     "02_svd",
     "03_tensors",
     "06_uncertainty",
