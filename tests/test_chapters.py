@@ -15,7 +15,6 @@ PENDING = {
     "07_ensembles",
     "08_bytes",
     "09_compressed_ensembles",
-    "10_evidence",
     "11_elbo",
     "12_pruning_by_posterior",
     "13_sparse_variational_dropout",
