@@ -12,7 +12,6 @@ PENDING = {
     "06_uncertainty",
     "07_ensembles",
     "09_compressed_ensembles",
-    "10_evidence",
     "11_elbo",
     "12_pruning_by_posterior",
     "13_sparse_variational_dropout",
