@@ -100,7 +100,7 @@ def affordable(shape, length):
     takes at most that time for each of its bytes.
     """
     rows, columns = neighbours.folded(shape)
-    return rows + columns <= min(16 + length, WAVES) and rows * columns <= 256 + 64 * length
+    return rows + columns <= min(16 + length, WAVES) and rows * columns <= 256 + 128 * length
 
 
 class _Waves:
