@@ -10,7 +10,7 @@ from uecompress import bench, data, networks, storage, uncertainty
 VERSION = 1
 SETTINGS = {
     "data": "digits",
-    "foreign": ["glyphs", "digits turned by 90 degrees"],
+    "foreign": ["glyphs", {"name": "digits", "degrees": 90}],
     "network": "lenet300",
     "seeds": list(bench.SEEDS),
     "dense": bench.SETTINGS,
