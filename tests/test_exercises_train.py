@@ -35,7 +35,7 @@ def test_a_train_from_the_right():
         verdict, said = exercise.judge(answer)
         assert not verdict
         assert words in said
-    assert "shape (3, 4, 5)" in exercise.judge(lambda a, delta: None)[1]
+    assert "returns nothing yet" in exercise.judge(lambda a, delta: None)[1]
 
 
 def test_the_train_from_the_right_keeps_its_bound():
