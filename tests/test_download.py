@@ -478,7 +478,7 @@ def test_without_a_home_and_files_the_error_says_what_to_set(
     with pytest.raises(FileNotFoundError, match=f"is not in {tmp_path}, and there is {ways}"):
         data.load("mnist", "test")
     with pytest.raises(FileNotFoundError, match=ways):
-        Store("demo", {})
+        Store("demo", {}, 1)
     assert server.requests == []
     assert list(tmp_path.iterdir()) == []
 
