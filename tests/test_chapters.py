@@ -13,8 +13,6 @@ PENDING = {
     "07_ensembles",
     "09_compressed_ensembles",
     "11_elbo",
-    "12_pruning_by_posterior",
-    "13_sparse_variational_dropout",
     "14_group_sparsity",
     "17_quantizing_priors",
 }

@@ -10,15 +10,17 @@ from uecompress.exercises.number import Number
 
 
 def cut():
-    """The normalizer of a log-uniform prior that is cut off at e⁻⁸ and e⁸, on both sides."""
+    """Nats that a weight pays when the log-uniform prior reaches to e^±800 instead of e^±8."""
     return Number(
-        32,
+        math.log(100),
         {
-            "the prior has two sides, w > 0 and w < 0": 16,
-            "log |w| goes from −T to T, not from 0": 16.0,
-            "both halves of the interval count, and both signs": 8,
-            "that is the normalizer's logarithm": math.log(32),
-            "the antiderivative of 1/w is log w: what you took is that of 1": 2 * math.sinh(8) * 2,
+            "these are bits: take the natural logarithm": math.log2(100),
+            "the logarithm is the natural one, not that to base 10": 2,
+            "that is the ratio of the normalizers; the divergence has its logarithm": 100,
+            "the divergence has log Z, not Z = 4 T": 4 * 792,
+            "it is a price: with a larger Z the density is lower, and −log p higher": -math.log(
+                100
+            ),
         },
     )
 
@@ -59,15 +61,18 @@ def _divergence(log_alpha, clip=8):
     return bayes.log_uniform_kl(log_alpha.clamp(-clip, clip)).sum()
 
 
-def pixels(model):
-    """Pixels that the first layer of a pruned network still reads."""
-    used = model.linear1.weight != 0
-    read = int(used.any(0).sum())
+def pixels(models):
+    """Pixels that the first layer of each pruned network still reads."""
+    used = [model.linear1.weight != 0 for model in models]
     return Number(
-        read,
+        [int(mask.any(0).sum()) for mask in used],
         {
-            "these are the pixels that it does not read": used.shape[1] - read,
-            "these are the first layer's weights; a pixel may have several": int(used.sum()),
-            "these are the units that have a weight: rows, not columns": int(used.any(1).sum()),
+            "these are the pixels that are not read": [int((~mask.any(0)).sum()) for mask in used],
+            "a pixel may have several weights: these are all of the first layer": [
+                int(mask.sum()) for mask in used
+            ],
+            "these are units, rows of the matrix; a pixel is a column": [
+                int(mask.any(1).sum()) for mask in used
+            ],
         },
     )
