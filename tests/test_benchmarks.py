@@ -1,7 +1,9 @@
+import lzma
+
 import pytest
 import torch
 
-from uecompress import benchmarks
+from uecompress import benchmarks, data, storage
 
 
 @pytest.mark.parametrize("name", benchmarks.BENCHMARKS)
@@ -9,14 +11,39 @@ def test_every_benchmark_runs(name, monkeypatch, capsys):
     compared = []
 
     def once(title, ours, theirs):
-        ours(), theirs()
+        if name != "lengths":
+            ours(), theirs()
         compared.append(title)
         return 1.0
 
+    recorded = data.results("deepcabac")["results"]
+    small = {"results": {k: recorded[k] for k in ("lenet5-sparse_vd-0", "lenet300-graves-0")}}
+    monkeypatch.setattr(data, "results", lambda _: small)
     monkeypatch.setattr(benchmarks, "compare", once)
+    monkeypatch.setattr(benchmarks, "compare_lengths", once)
     benchmarks.main([name])
     assert compared
     assert all(" / " in title for title in compared)
+
+
+def test_lengths_are_those_of_the_files_the_record_and_xz(monkeypatch):
+    name, record = "lenet5-group_horseshoe-0", {"conv1.weight": [125, 32], "linear2.weight": [7, 3]}
+    monkeypatch.setattr(data, "results", lambda _: {"results": {name: record}})
+    kept = data.folder() / "results" / "bayesian" / f"{name}.uec"
+    rows = {title.partition(" / ")[2]: pair for title, *pair in benchmarks.lengths()}
+    raw = b"".join(tensor.tobytes() for tensor in storage.decode_state(kept).values())
+    assert rows["xz -9"] == [kept.stat().st_size, len(lzma.compress(raw, preset=9))]
+    bytes_of = storage.sizes(kept).set_index("tensor").bytes
+    ours = bytes_of["conv1.weight"] + bytes_of["linear2.weight"]
+    assert rows["DeepCABAC"] == [ours, 125 + 2 * 32 + 7 + 2 * 3]
+
+
+def test_a_benchmark_may_yield_lengths(capsys):
+    def benchmark():
+        assert (yield "a / b", 1000, 2500) == 2.5
+
+    benchmarks.run(benchmark())
+    assert capsys.readouterr().out.split() == ["a", "/", "b", "1,000", "B", "2,500", "B", "2.50×"]
 
 
 def test_compare_prints_the_ratio_of_theirs_to_ours(capsys, monkeypatch):

@@ -1,4 +1,4 @@
-"""The code that learns from neighbours: exact, the same everywhere, shorter than DeepCABAC."""
+"""The code that learns from neighbours: exact, the same everywhere, shorter than the entropy."""
 
 import hashlib
 import math
@@ -11,21 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from uecompress import storage
 from uecompress.storage import codebooks, codes, context, dictionary, mixing, neighbours
 from uecompress.storage.bytestream import DamagedFile, Reader
-
-RESULTS = Path(__file__).parent.parent / "data/results/bayesian"
-# Of the weights of a stored network: bytes of their indices by DeepCABAC (NNCodec 2.1.3, best of
-# its scan orders and options), and the number of values in their codebooks.
-DEEPCABAC = {
-    "lenet300-graves-0": (6640, 99),
-    "lenet300-group_jeffreys-0": (13335, 96),
-    "lenet300-sparse_vd-0": (4300, 99),
-    "lenet5-group_horseshoe-0": (1761, 128),
-    "lenet5-sparse_vd-0": (2599, 132),
-    "lenet5-vnq-0": (19555, 12),
-}
 
 
 def draw(seed=0):
@@ -230,19 +217,3 @@ def test_few_bytes_cannot_cost_much_time():
         context.decode(Reader(bytes([2, 20, 1, 1])), (3, 3), np.array([-5, 5]))
     with pytest.raises(DamagedFile, match="a mean of"):
         context.decode(Reader(bytes([5, 255, 1, 1])), (3, 3), np.array([-5, 5]))
-
-
-@pytest.mark.parametrize("name", DEEPCABAC)
-def test_weights_of_the_stored_networks_against_deepcabac(name):
-    """Shorter on every network; with float32 codebooks, against two bytes a value, all together."""
-    deepcabac, levels = DEEPCABAC[name]
-    state = storage.decode_state(RESULTS / f"{name}.uec")
-    ours = books = 0
-    for key, weight in state.items():
-        if key.endswith("weight"):
-            ours += len(codes.encode(weight))
-            books += len(codebooks.encode(np.unique(weight), codes.encode))
-    assert ours - books < deepcabac
-    assert ours < (0.95 if "sparse" not in name and "horse" not in name else 1.025) * (
-        deepcabac + 2 * levels
-    )

@@ -1,10 +1,10 @@
-"""Speed, side by side with what one would use otherwise: ``python -m uecompress.benchmarks``.
+"""Side by side with what one would use otherwise: ``python -m uecompress.benchmarks``.
 
-Every line is a ratio of two medians, measured in turn on this machine; above 1 ours is faster.
-Nothing here asserts anything, and no test depends on a time.
+Every line is a ratio of two medians of times, measured in turn on this machine, or of two lengths;
+above 1 ours is faster, or shorter. Nothing here asserts anything, and no test depends on a time.
 
 A benchmark is a generator of triples: a name "ours / the alternative", and the two functions
-without arguments. It is sent the ratio that was measured.
+without arguments, or the two lengths in bytes. It is sent the ratio that was measured.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import time
 import warnings
+from collections import Counter
 from functools import partial
 
 import numpy as np
@@ -26,8 +27,8 @@ from sklearn.utils.extmath import randomized_svd as sklearn_randomized_svd
 from tensorly.decomposition import tensor_train
 from torch.utils.data import DataLoader, TensorDataset
 
-from uecompress import ensembles, lowrank, networks, tensors, training, uncertainty
-from uecompress.storage import load, save
+from uecompress import data, ensembles, lowrank, networks, tensors, training, uncertainty
+from uecompress.storage import decode_state, load, save, sizes
 
 
 def compare(name, ours, theirs, *, seconds=1.0):
@@ -44,7 +45,16 @@ def compare(name, ours, theirs, *, seconds=1.0):
     repeats = int(min(max(seconds / max(slower, 1e-9), 3), 200))
     times = [[_seconds(function) for function in functions] for _ in range(repeats)]
     a, b = (1000 * statistics.median(column) for column in zip(*times, strict=True))
-    print(f"{name:62} {a:9.2f} ms {b:9.2f} ms {b / a:7.2f}×", flush=True)
+    return _line(name, a, b, "9.2f", "ms")
+
+
+def compare_lengths(name, ours, theirs):
+    """Print and return the ratio of two lengths in bytes, theirs over ours."""
+    return _line(name, ours, theirs, "9,d", "B ")
+
+
+def _line(name, a, b, number, unit):
+    print(f"{name:62} {a:{number}} {unit} {b:{number}} {unit} {b / a:7.2f}×", flush=True)
     return b / a
 
 
@@ -248,10 +258,39 @@ def storage():
             yield f"save 4 MB {kind} / torch.save", partial(save, model, path), theirs
 
 
+def lengths():
+    """The kept networks, seed after seed: whole files against xz and zstd, weights DeepCABAC.
+
+    xz and zstd get the float32 numbers of all tensors, one after another. DeepCABAC's lengths are
+    recorded, and a value of a codebook counts two bytes with them.
+    """
+    zstandard, kept = _module("zstandard"), data.folder() / "results" / "bayesian"
+    recorded = data.results("deepcabac")["results"]
+    methods = {name: name.rpartition("-")[0] for name in recorded}
+    for method in dict.fromkeys(methods.values()):
+        found = Counter()
+        for name in (name for name in recorded if methods[name] == method):
+            numbers = decode_state(kept / f"{name}.uec").values()
+            raw = b"".join(tensor.tobytes() for tensor in numbers)
+            rows = sizes(kept / f"{name}.uec").set_index("tensor").bytes
+            found["file"] += int(rows.sum())
+            found["weights"] += int(rows[[*recorded[name]]].sum())
+            found["xz -9"] += len(lzma.compress(raw, preset=9))
+            if zstandard:
+                found["zstd -19"] += len(zstandard.compress(raw, level=19))
+            theirs = recorded[name].values()
+            found["DeepCABAC"] += sum(indices + 2 * values for indices, values in theirs)
+        for other in [*found][2:]:
+            part = "weights" if other == "DeepCABAC" else "file"
+            yield f"length of {method}, {part} / {other}", found[part], found[other]
+
+
 BENCHMARKS = {
     function.__name__: function
-    for function in (svd, tt_svd, rounding, dot, inference, fit, ece, ensemble, tt_linear, storage)
-}
+    for function in (
+        svd, tt_svd, rounding, dot, inference, fit, ece, ensemble, tt_linear, storage, lengths,
+    )
+}  # fmt: skip
 
 
 def main(arguments=None):
@@ -278,7 +317,8 @@ def run(benchmark):
     with contextlib.suppress(StopIteration):
         pair = next(benchmark)
         while True:
-            pair = benchmark.send(compare(*pair))
+            measure = compare if callable(pair[1]) else compare_lengths
+            pair = benchmark.send(measure(*pair))
 
 
 if __name__ == "__main__":
