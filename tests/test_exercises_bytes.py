@@ -65,11 +65,3 @@ def test_thresholds():
     assert "only cut" in expected.judge(only_cut)[1]
     assert "you began with" in expected.judge(dense)[1]
     assert "one threshold" in expected.judge(one_threshold)[1]
-
-
-def test_fold(says):
-    assert says("fold", [3, -1]) == "✓ correct"
-    assert "stands before it" in says("fold", [3, 0.5])
-    assert "root" in says("fold", [1.5, 0.5])
-    assert "not β" in says("fold", [3, 2])
-    assert "its weight multiplies" in says("fold", [3, 0])

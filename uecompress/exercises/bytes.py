@@ -95,16 +95,3 @@ def thresholds(network):
 def _accuracy(network):
     images, labels = data.load("digits", "test")
     return uncertainty.accuracy(uncertainty.predict(network, images), labels)
-
-
-def fold():
-    """Weight and bias of a layer that takes over the norm before it."""
-    return Number(
-        [3.0, -1.0],
-        {
-            "this is a norm behind the layer; ours stands before it": [3.0, 0.5],
-            "divide by the root of the variance": [1.5, 0.5],
-            "the shift is β − sμ, not β": [3.0, 2.0],
-            "t passes through the layer, too: its weight multiplies it": [3.0, 0.0],
-        },
-    )
