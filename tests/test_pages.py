@@ -122,7 +122,7 @@ def test_answers_show_the_stored_means():
         of = (rows.network == network) & (rows.method == method) & (rows.way == way)
         mean = rows[of].mean(numeric_only=True)
         assert shown["bytes"][line] == f"{mean.bytes:,.0f}"
-        assert shown.error[line] == f"{mean.error:.2f}"
+        assert shown["error, %"][line] == f"{mean.error:.2f}"
         assert shown.notMNIST[line].split()[0] == f"{mean.auroc:.3f}"
     five = pd.DataFrame(data.results("low_rank")["results"]["rows"])
     five = five[(five.family == "ensemble") & (five["rank"] == 50) & (five.when == "after")]
@@ -137,7 +137,7 @@ def test_answers_give_paired_intervals():
     vd = rows.query("method == 'sparse_vd' and way == 'compressed'").auroc.to_numpy()
     pairs = vd - rows.query("method == 'decay'").auroc.to_numpy()
     half = 2.776445 * pairs.std(ddof=1) / 5**0.5
-    expected = f"(**{pairs.mean():+.3f}** ± {half:.3f})"
+    expected = f"(**{pairs.mean():+.3f}** ± {half:.3f})".replace(" ", "\u202f")
     assert shown.notMNIST["sparse VD, 32 values"].endswith(expected)
 
 
@@ -190,7 +190,7 @@ def test_every_claim_and_every_figure_is_on_its_page():
             line = f"| [{collected.literal(sentence)}](/{name}.ipynb#{anchor}) | {value} | {band} |"
             assert line in claims
         for label, _ in figures_page.figures(notebook):
-            assert f"{{numref}}`{label}`" in figures
+            assert f"| {{numref}}`{{number}} <{label}>` |" in figures
 
 
 def test_a_sentence_is_shown_to_the_letter():

@@ -9,13 +9,19 @@ def figures(notebook):
     return [(figure["name"], figure["caption"]) for figure in found if figure]
 
 
+def numbered(label):
+    """The number of a figure, linked to it."""
+    return f"{{numref}}`{{number}} <{label}>`"
+
+
 def page():
     """Markdown: a table of figures for each page that has any."""
     blocks = []
     for name, notebook in collected.notebooks():
         if rows := figures(notebook):
             lines = [
-                [f"{{numref}}`{label}`", caption.replace("|", r"\|")] for label, caption in rows
+                [f"{{numref}}`{{number}} <{label}>`", caption.replace("|", r"\|")]
+                for label, caption in rows
             ]
             blocks += [collected.heading(name, notebook)]
             blocks += [collected.table(["figure", "caption"], lines)]
