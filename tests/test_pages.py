@@ -105,7 +105,8 @@ def answers():
     """The tables of the answers page, as data frames of texts, in order."""
     outputs = [o for cell in NOTEBOOKS["appendix/answers"].cells for o in cell.get("outputs", [])]
     tables = [o.data["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {})]
-    rows = [[line.strip("| ").split(" | ") for line in t.splitlines()] for t in tables]
+    texts = [re.sub(r"\[(.*?)\]\(.*?\)", r"\1", table) for table in tables]  # without links
+    rows = [[line.strip("| ").split(" | ") for line in text.splitlines()] for text in texts]
     return [pd.DataFrame(each[2:], columns=each[0]).set_index("method") for each in rows]
 
 
