@@ -5,14 +5,13 @@ import tomllib
 from pathlib import Path
 
 import address
-import claims_page
 import execute
 import nbformat
 import offline
 import pytest
 import setup_cell
 import variants
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 ROOT = Path(__file__).parent.parent
 MODULES = [
@@ -95,16 +94,6 @@ def test_execute_keeps_the_file_of_a_failed_run(tmp_path, capsys, source):
     assert "FAILED" in capsys.readouterr().err
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["a.ipynb"]
-
-
-def test_claims_are_collected_from_outputs():
-    text = "loss 0.3\n✓ Rank 5 (of 10): ok: 0.97 (0.9 to 1)\n✓ correct\n✓ It is: 3 (at least 2)\n"
-    cell = new_code_cell(outputs=[new_output("stream", name="stdout", text=text)])
-    found = claims_page.claims(new_notebook(cells=[cell, new_markdown_cell("✓ No: 1 (1 to 2)")]))
-    assert found == [
-        ("Rank 5 (of 10): ok", "0.97", "0.9 to 1"),
-        ("It is", "3", "at least 2"),
-    ]
 
 
 @pytest.mark.parametrize(

@@ -1,75 +1,44 @@
-"""Sphinx extension: the directive `claims` lists every claim that the stored notebooks print."""
+"""Sphinx extension: the page of every claim that the stored notebooks print."""
 
 import re
-from pathlib import Path
 
-import nbformat
-from docutils import nodes
-from sphinx import addnodes
-from sphinx.util.docutils import SphinxDirective
+import collected
 
 CLAIM = re.compile(r"^✓ (.+): (\S+) \(([^()]+)\)$", re.MULTILINE)
 
 
 def claims(notebook):
-    """Return the (sentence, value, band) of every claim in the notebook's outputs, in order."""
-    texts = [
-        output.text
-        for cell in notebook.cells
+    """Return the (anchor, sentence, value, band) of every claim in the outputs, in order."""
+    return [
+        (anchor, *found)
+        for cell, anchor in collected.code_cells(notebook)
         for output in cell.get("outputs", [])
         if output.output_type == "stream" and output.name == "stdout"
+        for found in CLAIM.findall(output.text)
     ]
-    return [found for text in texts for found in CLAIM.findall(text)]
 
 
-class Claims(SphinxDirective):
-    """A table of claims for each chapter, in the book's order, and for each worked page."""
-
-    def run(self):
-        blocks = []
-        pages = sorted(self.env.found_docs, key=lambda doc: (not doc.startswith("chapters/"), doc))
-        for docname in pages:
-            path = Path(self.env.doc2path(docname))
-            if path.suffix != ".ipynb":
-                continue
-            self.env.note_dependency(str(path))
-            if found := claims(nbformat.read(path, as_version=4)):
-                blocks += [self.link(docname), table(found)]
-        if not blocks:
-            raise self.error("no chapter has a claim in its stored outputs")
-        return blocks
-
-    def link(self, docname):
-        """Return a line of its own with the chapter's title, linked to it."""
-        reference = addnodes.pending_xref(
-            "",
-            nodes.inline("", docname),
-            refdomain="std",
-            reftype="doc",
-            reftarget=f"/{docname}",
-            refdoc=self.env.docname,
-            refexplicit=False,
-            refwarn=True,
-        )
-        return nodes.rubric("", "", reference)
-
-
-def table(rows):
-    """Return a docutils table of (sentence, value, band)."""
-    group = nodes.tgroup("", cols=3)
-    group += [nodes.colspec("", colwidth=width) for width in (70, 12, 18)]
-    head = nodes.thead("", row(("Claim", "Value", "Band")))
-    body = nodes.tbody("", *[row(texts) for texts in rows])
-    group += [head, body]
-    return nodes.table("", group, classes=["claims"])
-
-
-def row(texts):
-    """Return one table row of plain texts."""
-    entries = [nodes.entry("", nodes.paragraph("", text)) for text in texts]
-    return nodes.row("", *entries)
+def page():
+    """Markdown: how many claims each page has, and then a table for each."""
+    found = [(*each, claims(each[1])) for each in collected.notebooks()]
+    found = [each for each in found if each[2]]
+    if not found:
+        raise ValueError("no notebook has a claim in its stored outputs")
+    contents = [
+        [f"{{ref}}`{collected.title(name, notebook)} <claims-{name}>`", str(len(rows))]
+        for name, notebook, rows in found
+    ]
+    total = str(sum(len(rows) for _, _, rows in found))
+    blocks = [collected.table(["page", "claims"], [*contents, ["all", total]], right=1)]
+    for name, notebook, rows in found:
+        lines = [
+            [f"[{collected.literal(sentence)}](/{name}.ipynb#{anchor})", value, band]
+            for anchor, sentence, value, band in rows
+        ]
+        blocks += [f"(claims-{name})=", collected.heading(name, notebook)]
+        blocks += [collected.table(["claim", "value", "band"], lines, right=2)]
+    return "\n\n".join(blocks)
 
 
 def setup(app):
-    app.add_directive("claims", Claims)
-    return {"parallel_read_safe": True, "version": "1"}
+    return collected.fill(app, "appendix/claims", page)
