@@ -40,7 +40,7 @@ STICKING_OUT = """() => {
     .map((e) => `${e.tagName}: ${e.textContent.trim().slice(0, 60)}`);
 }"""
 TYPESET = "() => !document.querySelector('.math') || (window.MathJax?.startup?.promise)"
-FORMULAS = """() => [...document.querySelectorAll('div.math')]
+FORMULAS = """() => [...document.querySelectorAll('div.math, div.math > *')]
   .filter((e) => e.scrollWidth > e.clientWidth + 1)
   .map((e) => e.id || e.textContent.slice(0, 60))"""
 
