@@ -8,7 +8,7 @@ WORKERS ?= 2
 OMP_NUM_THREADS ?= 1
 export OMP_NUM_THREADS
 
-.PHONY: help book test lint unit notebooks chapters variants colab address clean
+.PHONY: help book test pages lint unit notebooks chapters variants colab plain address clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -26,7 +26,10 @@ book: .venv/.ready  ## build the book; warnings are errors
 	$(BIN)/python tools/offline.py _build/html
 	@echo "Open file://$(CURDIR)/_build/html/index.html"
 
-test: lint unit notebooks book  ## everything that CI checks
+test: lint unit notebooks book pages  ## everything that CI checks
+
+pages: book  ## look at the built pages in a browser, as on a phone
+	$(BIN)/pytest -q -m browser
 
 lint: .venv/.ready  ## style, and who may import whom
 	$(BIN)/ruff check .
@@ -47,6 +50,9 @@ variants: .venv/.ready  ## the notebooks with 1 and 2 threads and each instructi
 
 colab: .venv/.ready  ## run every chapter as Colab would, outside the repository
 	$(BIN)/python tools/colab.py
+
+plain: .venv/.ready  ## write the notebooks as Colab shows them into _build/plain
+	$(BIN)/python tools/plain.py _build/plain
 
 address: .venv/.ready  ## copy the repository's address from pyproject.toml to where it is shown
 	$(BIN)/python tools/address.py

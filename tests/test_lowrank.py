@@ -128,6 +128,17 @@ def test_compress_by_rank_and_what_is_left_alone():
     assert rows[3].error == 0
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_squares_of_weights_need_not_be_floats(scale):
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(40, 30).double()
+    other = copy.deepcopy(layer)
+    other.weight.data *= scale
+    rows = [lowrank.plan(torch.nn.Sequential(la), energy=0.5)[0] for la in (layer, other)]
+    assert rows[0].rank == rows[1].rank
+    assert 0 < rows[0].error == pytest.approx(rows[1].error, rel=1e-9)
+
+
 @pytest.mark.parametrize("energy", [0.3, 0.5, 0.9])
 def test_energy_is_kept_with_the_smallest_rank(energy):
     model = networks.mlp()

@@ -1,3 +1,6 @@
+import base64
+import re
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -41,3 +44,30 @@ def test_only_real_numbers_are_drawn(axis):
     with pytest.raises(ValueError, match="auroc was not measured for 'a'"):
         plotting.against_bytes([row | {"auroc": None}])
     plt.close("all")
+
+
+def test_a_slider_holds_a_picture_for_each_value_and_shows_one():
+    def draw(value):
+        figure, axis = plt.subplots(figsize=(2, 1))
+        axis.set_title(str(value))
+        return figure
+
+    drawn = plotting.slider(draw, [1, 2, 5], label="rank <r>", alt="A & B.", start=1)
+    page = drawn._repr_html_()
+    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"( hidden)?>', page)
+    assert [hidden for _, hidden in pictures] == [" hidden", "", " hidden"]
+    assert len({picture for picture, _ in pictures}) == 3
+    assert all(base64.b64decode(p).startswith(b"\x89PNG") for p, _ in pictures)
+    assert 'alt="A &amp; B. Here rank &lt;r&gt; is 5."' in page
+    assert "<output>2</output>" in page
+    assert "<script" not in page
+    assert "http" not in page
+    assert plt.get_fignums() == []
+    assert repr(drawn) == "a slider: rank <r> from 1 to 5"
+
+
+def test_a_slider_refuses_what_it_cannot_show():
+    with pytest.raises(ValueError, match="at least two values"):
+        plotting.slider(plt.figure, [1], label="rank", alt="A.")
+    with pytest.raises(ValueError, match="start must be"):
+        plotting.slider(plt.figure, [1, 2], label="rank", alt="A.", start=2)

@@ -1,8 +1,11 @@
 """The repository's address stands in one place, and the tools do what the Makefile says of them."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import address
 import execute
@@ -10,8 +13,11 @@ import nbformat
 import offline
 import pytest
 import setup_cell
+import theme_mends
 import variants
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+import uecompress
 
 ROOT = Path(__file__).parent.parent
 MODULES = [
@@ -41,10 +47,53 @@ def test_address_is_copied_to_every_place(tmp_path):
         if path.is_file():
             assert "https://host/me/book" in path.read_text("utf-8"), path
     readme = (tmp_path / "README.md").read_text("utf-8")
-    assert "(https://colab.research.google.com/github/me/book/blob/main/chapters/" in readme
+    assert "(https://colab.research.google.com/github/me/book/blob/colab/chapters/" in readme
+    assert "(https://me.github.io/book)" in readme
     cell = nbformat.read(chapter, as_version=4).cells[1]
     assert cell.source == setup_cell.source("https://host/me/book")
     assert cell.metadata.tags == ["hide-cell"]
+
+
+def test_the_hosted_book_has_one_address():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert project["urls"]["Documentation"] == address.hosted(address.address())
+
+
+def test_the_version_is_the_same_everywhere():
+    citation = (ROOT / "CITATION.cff").read_text("utf-8")
+    assert f"\nversion: {uecompress.__version__}\n" in citation
+    assert f"version = {{{uecompress.__version__}}}" in (ROOT / "README.md").read_text("utf-8")
+    changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert re.search(r"^## (\S+)", changes, re.MULTILINE)[1] == uecompress.__version__
+
+
+def test_workflows_and_forms_are_valid():
+    github = ROOT / ".github"
+    kinds = {
+        "github-workflows": sorted((github / "workflows").glob("*.yml")),
+        "github-issue-forms": sorted((github / "ISSUE_TEMPLATE").glob("[!c]*.yml")),
+        "dependabot": [github / "dependabot.yml"],
+    }
+    for kind, paths in kinds.items():
+        assert paths
+        checker = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{kind}"]
+        done = subprocess.run([*checker, *paths], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+
+
+def test_the_theme_is_mended():
+    context = {
+        "script_files": ["_static/a.js", "_static/sphinx-thebe.js"],
+        "header_buttons": [{"buttons": [{"text": "Colab", "url": "c/o/n/blob/main/a.ipynb"}]}],
+        "docstitle": "Book",
+    }
+    app = SimpleNamespace(config=SimpleNamespace(root_doc="intro"))
+    theme_mends.mend(app, "chapters/a", "page.html", context, None)
+    assert context["script_files"] == ["_static/a.js"]
+    assert context["header_buttons"][0]["buttons"][0]["url"] == "c/o/n/blob/colab/a.ipynb"
+    assert context["docstitle"] == "Book"
+    theme_mends.mend(app, "intro", "page.html", context, None)
+    assert context["docstitle"] == ""
 
 
 def test_address_without_its_line_is_an_error():

@@ -14,9 +14,10 @@ import setup_cell
 ROOT = Path(__file__).resolve().parent.parent
 PLACES = {  # file: what stands before the address on its lines
     "_config.yml": r"^  url: ",
-    "README.md": r"(?:git clone |git\+)",
+    "README.md": r"(?:git clone |git\+|url     = \{)",
     "CITATION.cff": r"^repository-code: ",
 }
+BOOK = r"https://[\w-]+\.github\.io/[\w.-]+"  # the hosted book
 COLAB = r"colab\.research\.google\.com/github/"  # before "owner/name" in a link to Colab
 
 
@@ -26,11 +27,18 @@ def address(root=ROOT):
     return project["project"]["urls"]["Repository"]
 
 
+def hosted(url):
+    """Return where GitHub Pages shows the book of the repository at `url`."""
+    owner, name = url.split("/")[-2:]
+    return f"https://{owner}.github.io/{name}"
+
+
 def updated_text(name, text, url):
     """Return `text` of the file `name` with `url` in its place or places."""
     owner_and_name = url.split("/", 3)[3]
     text = re.sub(rf"({COLAB})[^/\s]+/[^/\s]+", rf"\g<1>{owner_and_name}", text)
-    text, count = re.subn(rf"({PLACES[name]})[^\s\"`]+", rf"\g<1>{url}", text, flags=re.MULTILINE)
+    text = re.sub(BOOK, hosted(url), text)
+    text, count = re.subn(rf"({PLACES[name]})[^\s\"`}}]+", rf"\g<1>{url}", text, flags=re.MULTILINE)
     if count == 0:
         raise ValueError(f"{name} has no line for the repository's address ({PLACES[name]!r})")
     return text

@@ -1,17 +1,20 @@
 """Run every chapter as Colab would: outside the repository, beside what Colab preinstalls.
 
-A wheel of this tree stands in for the repository's address. Each chapter must install it by its
-own first cell, run without an error, and leave torch and numpy bit for bit as they were.
+What runs are the plain copies that the book's button opens, with a wheel of this tree in place of
+the repository's address. Each must install it by its own first cell, run without an error, and
+leave torch and numpy bit for bit as they were.
 """
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import nbformat
+import plain
 import setup_cell
 from address import ROOT, address
 
@@ -72,7 +75,7 @@ def with_wheel(notebook, wheel):
     """Return the notebook with the wheel in place of the repository's address."""
     for cell in notebook.cells:
         if setup_cell.MARK in cell.source:
-            cell.source = cell.source.replace(f"git+{address()}", str(wheel))
+            cell.source = re.sub(re.escape(f"git+{address()}") + r"\S*", str(wheel), cell.source)
     return notebook
 
 
@@ -90,10 +93,10 @@ def main():
         python = clean_environment(folder / "environment")
         wheel = build_wheel(folder)
         before = fingerprint(python)
-        for chapter in sorted([*ROOT.glob("chapters/*.ipynb"), *ROOT.glob("appendix/*.ipynb")]):
+        for name, notebook in plain.copies("main"):
             assert "uecompress" not in installed(python)
-            path = folder / chapter.name
-            nbformat.write(with_wheel(nbformat.read(chapter, as_version=4), wheel), path)
+            path = folder / f"{Path(name).name}.ipynb"
+            nbformat.write(with_wheel(notebook, wheel), path)
             execute(python, path)
             pip(python, "uninstall", "--yes", "uecompress")
 

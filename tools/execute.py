@@ -24,8 +24,9 @@ def clean(notebook):
         kept = {key: value for key, value in cell.metadata.items() if key in CELL_METADATA}
         cell.metadata = nbformat.from_dict(kept)
         for output in cell.get("outputs", []):
-            if "metadata" in output:
-                output.metadata = nbformat.from_dict({})
+            if "metadata" in output:  # a sharp figure's size on the page is part of it
+                sizes = {k: v for k, v in output.metadata.items() if k == "image/png"}
+                output.metadata = nbformat.from_dict(sizes)
     return notebook
 
 

@@ -113,7 +113,7 @@ def tt_choices(layer):
 
 def _energy_rank(s, energy):
     """The smallest rank, at least 1, that keeps the share ``energy`` of the squared spectrum."""
-    kept = s.square().cumsum(0)
+    kept = (s / s[0]).square().cumsum(0)  # squares of very large or small weights are no floats
     return 1 + int((kept[:-1] < energy * kept[-1]).sum())
 
 

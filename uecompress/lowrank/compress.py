@@ -179,4 +179,5 @@ def _relative_error(layer, new):
             weight = chain_kernel(new)
         else:
             weight = new.u.weight @ new.vh.weight
-    return float(torch.dist(weight, old) / old.norm().clamp(min=1e-300))
+    largest = old.abs().max().clamp(min=1e-300)  # no square of it need be a float
+    return float(((weight - old) / largest).norm() / (old / largest).norm().clamp(min=1e-300))
