@@ -65,8 +65,10 @@ def kl():
                 lambda *layer: -_scales(*layer).sum() - _weights(*layer)
             ),
         },
-        show=lambda *layer: f"{layer[2].shape[1]} inputs, {layer[2].shape[0]} units, scales of "
-        f"mean {layer[0].tolist()}",
+        show=lambda *layer: (
+            f"{layer[2].shape[1]} inputs, {layer[2].shape[0]} units, scales of "
+            f"mean {layer[0].tolist()}"
+        ),
     )
 
 
