@@ -11,7 +11,6 @@ from lint_chapters import LINTS
 PENDING = {
     "06_uncertainty",
     "07_ensembles",
-    "09_compressed_ensembles",
     "11_elbo",
     "14_group_sparsity",
     "17_quantizing_priors",
