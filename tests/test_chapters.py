@@ -12,7 +12,6 @@ PENDING = {
     "06_uncertainty",
     "07_ensembles",
     "09_compressed_ensembles",
-    "11_elbo",
     "14_group_sparsity",
     "17_quantizing_priors",
 }
