@@ -36,6 +36,21 @@ def test_the_loss_is_mean_cross_entropy_plus_kl_over_n(batch):
     torch.testing.assert_close(bayes.elbo_loss(1000)(net, *batch, 0.0), expected)
 
 
+def test_with_tiny_fixed_variances_it_is_weight_decay(batch):
+    x, y = batch[0].double(), batch[1]
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)).double()
+    how = {"prior_sigma": 0.3, "initial_log_sigma2": -35.0}
+    posterior = bayes.variational(net, "mean_field", **how).double().train()
+    loss = bayes.elbo_loss(50)(posterior, x, y, 1.0)
+    means = [posterior[0].weight_mu, posterior[2].weight_mu, posterior[0].bias_mu]
+    weights = [net[0].weight, net[2].weight, net[0].bias]
+    plain = torch.autograd.grad(F.cross_entropy(net(x), y), weights)
+    for found, slope, weight in zip(torch.autograd.grad(loss, means), plain, weights, strict=True):
+        expected = slope + weight / (0.3**2 * 50)  # PyTorch's weight_decay = 1 / (s² N)
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
 def test_an_ensemble_averages_the_losses_of_its_members(batch):
     members = [variational_net(seed).eval() for seed in range(3)]
     loss = bayes.elbo_loss(1000)
