@@ -42,6 +42,9 @@ def test_rank(says):
     assert "relative to the norm" in says("rank", by_largest)
     assert "take the root" in says("rank", by_energy)
     assert "one too few" in says("rank", lambda s, eps: max(1, smallest(s, eps) - 1))
+    assert "the smallest rank is 1" in says(
+        "rank", lambda s, eps: 0 if eps >= 1 else smallest(s, eps)
+    )
     assert "for 5 values, the largest 3, and eps = 0.5" in says("rank", lambda s, eps: 1 / 0)
 
 

@@ -40,12 +40,17 @@ def rank():
     def one_too_few(s, eps):
         return max(1, smallest(s, eps) - 1)
 
+    def from_zero(s, eps):
+        tails = np.sqrt(np.cumsum(s[::-1] ** 2)[::-1])
+        return int((tails > eps * tails[0]).sum())
+
     inputs = [
         (np.array([3.0, 2, 2, 2, 2]), 0.5),
         (np.array([3.0, 2, 2, 2, 2]), 0.95),
         (np.ones(30), 0.3),
         (np.arange(20.0, 0, -1), 0.2),
         (0.5 ** np.arange(12), 1e-2),
+        (np.array([3.0, 2]), 1.5),
     ]
     return Function(
         smallest,
@@ -57,6 +62,7 @@ def rank():
             ),
             "the tail's energy is the square of the error: take the root": by_energy,
             "one too few: the error at this rank is still above eps": one_too_few,
+            "the smallest rank is 1, however large eps is": from_zero,
         },
         show=lambda s, eps: f"{len(s)} values, the largest {s[0]:g}, and eps = {eps}",
     )
