@@ -67,6 +67,7 @@ def test_letters(says):
     assert "history of the digits" in says("letters", 8)
     assert "still fit" in says("letters", 12)
     assert "give q" in says("letters", 36)
+    assert "take tensors.hosvd" in says("letters", 11)
 
 
 def test_every_exercise_knows_three_mistakes():

@@ -74,6 +74,7 @@ def letters():
         {
             "eight is the history of the digits; the letters were not enlarged": 8,
             "near, but 13 rows and columns still fit beside 36 pieces": 12,
+            "this is the best for tensors.tucker, by a hair: take tensors.hosvd": 11,
             "this is r, the number of pieces: give q": 36,
         },
     )
