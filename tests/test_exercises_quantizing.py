@@ -43,14 +43,22 @@ def by_hand(mu, log_sigma2, a, tau, sigma_power=0):
 
 def test_rescaled(says):
     """Windows that grow with the codes are the same as μ and σ in a smaller unit."""
-    right = lambda mu, logs, a: by_hand(mu, logs, a, 0.075 * a / 0.2)
+
+    def right(mu, logs, a):
+        return by_hand(mu, logs, a, 0.075 * a / 0.2)
+
     assert says("rescaled", right) == "✓ correct"
-    kept = lambda mu, logs, a: by_hand(mu, logs, a, 0.075)
+
+    def kept(mu, logs, a):
+        return by_hand(mu, logs, a, 0.075)
+
     assert "windows kept" in says("rescaled", kept)
-    forgot = lambda mu, logs, a: by_hand(mu, logs, a, 0.075 * a / 0.2, sigma_power=2)
-    assert "rescale both" in says("rescaled", forgot)
-    once = lambda mu, logs, a: by_hand(mu, logs, a, 0.075 * a / 0.2, sigma_power=1)
-    assert "square" in says("rescaled", once)
+
+    def rescaled(power):
+        return lambda mu, logs, a: by_hand(mu, logs, a, 0.075 * a / 0.2, power)
+
+    assert "rescale both" in says("rescaled", rescaled(2))
+    assert "square" in says("rescaled", rescaled(1))
     assert "0.2 alone" in says("rescaled", lambda mu, logs, a: by_hand(mu, logs, 0.2, 0.075))
     assert "do not sum" in says("rescaled", lambda *given: right(*given).sum())
 
