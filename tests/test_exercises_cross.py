@@ -43,6 +43,22 @@ def test_the_square_of_a_sum(row, words):
     assert "transpose" in exercise.judge(np.transpose(right))[1]
 
 
+def test_the_missing_entry():
+    exercise = cross.missing()
+    assert exercise.judge([2, 3, -5]) == (True, "correct")
+    for answer, words in {
+        (1, 2, -5): "is 0",
+        (1, 3, -5): "has more",
+        (2, 3, 5): "not the sum",
+        (2, 3, 0): "index (2,)",
+    }.items():
+        verdict, said = exercise.judge(answer)
+        assert not verdict
+        assert words in said
+    matrix = np.array([[2, 4, 1, 0], [1, 2, 3, 5], [3, 6, -1, -5]])
+    assert np.linalg.matrix_rank(matrix) == 2
+
+
 def test_the_dot_product_of_trains():
     exercise = cross.dot()
     assert exercise.judge(cross._dot) == (True, "correct")

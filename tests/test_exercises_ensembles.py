@@ -20,6 +20,16 @@ def says(capsys):
     return ask
 
 
+def test_pairs(says):
+    answers = [9, 5, 5, 5, 9]
+    differ = [a != b for a, b in itertools.combinations(answers, 2)]
+    assert says("pairs", sum(differ) / len(differ)) == "✓ correct"
+    assert says("pairs", "3/5") == "✓ correct"
+    assert "agrees" in says("pairs", 0.4)
+    assert "with itself" in says("pairs", 0.48)
+    assert "on both sides" in says("pairs", 0.3)
+
+
 def test_gap(says):
     p = torch.tensor([0.9, 0.5, 0.1]).double()
     assert says("gap", p.mean().log() - p.log().mean()) == "✓ correct"

@@ -6,6 +6,22 @@ from uecompress.exercises.function import Function
 from uecompress.exercises.number import Number
 
 
+def missing():
+    """The columns of largest volume, and the entry that they and two rows determine."""
+    return Number(
+        [2.0, 3.0, -5.0],
+        {
+            "the columns, counted from 1, are parallel: the volume of this block is 0": [
+                1.0,
+                2.0,
+                -5.0,
+            ],
+            "the volume of this block is 5, and another one has more": [1.0, 3.0, -5.0],
+            "row 3 is not the sum of rows 1 and 2: look at column 3": [2.0, 3.0, 5.0],
+        },
+    )
+
+
 def square():
     """The matrix whose products give the square of a sum, at 3."""
     return Number(

@@ -9,6 +9,20 @@ from uecompress.exercises.function import Function
 from uecompress.exercises.number import Number
 
 
+def pairs():
+    """The share of pairs that differ among the answers 9, 5, 5, 5, 9."""
+    return Number(
+        12 / 20,
+        {
+            "this is the share that agrees": 8 / 20,
+            "no member is a pair with itself: divide by M(M − 1)": 12 / 25,
+            "six of ten pairs, or twelve of twenty: count order on both sides or on neither": 6
+            / 20,
+            "divide by the number of pairs": 6.0,
+        },
+    )
+
+
 def gap():
     """What averaging gains on one image, for three probabilities of the right class."""
     members, together = -math.log(0.9 * 0.5 * 0.1) / 3, math.log(2)
