@@ -34,7 +34,7 @@ STICKING_OUT = """() => {
   const width = document.documentElement.clientWidth;
   const scrolls = (e) => ['auto', 'scroll', 'hidden'].includes(getComputedStyle(e).overflowX);
   const framed = (e) => e && e !== document.body && (scrolls(e) || framed(e.parentElement));
-  return [...document.querySelectorAll('.bd-article *')]
+  return [...document.querySelectorAll('.bd-article *:not(.headerlink)')]
     .filter((e) => e.getBoundingClientRect().width && e.getBoundingClientRect().right > width + 1)
     .filter((e) => !framed(e))
     .map((e) => `${e.tagName}: ${e.textContent.trim().slice(0, 60)}`);
@@ -139,6 +139,18 @@ def test_figures_stay_white_in_the_dark_without_a_frame(visit):
     )
     assert style == ["rgb(255, 255, 255)", "none"]
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+def test_a_slider_turns_to_another_frame(visit):
+    page, _, _ = visit("chapters/02_svd.html", color_scheme="dark")
+    shown = page.locator("figure.slider img:visible")
+    before = shown.get_attribute("alt")
+    page.locator("figure.slider input").fill("0")
+    assert shown.count() == 1
+    assert before != shown.get_attribute("alt")
+    assert page.locator("figure.slider output").text_content() == "1"
+    ground = "(e) => getComputedStyle(e.closest('.text_html')).backgroundColor"
+    assert page.locator("figure.slider").evaluate(ground) == "rgba(0, 0, 0, 0)"
 
 
 def test_the_head_says_what_the_book_is(visit):

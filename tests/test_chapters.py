@@ -7,11 +7,6 @@ import nbformat
 import pytest
 from lint_chapters import LINTS
 
-# Chapters that do not have the new form yet, and the lints that they wait for.
-PENDING = {
-    "17_quantizing_priors",
-}
-WAITING = {"exercises", "headings", "length", "claims"}
 ROOT = Path(__file__).parent.parent
 CHAPTERS = sorted(ROOT.glob("chapters/*.ipynb"))
 WORKED = sorted(ROOT.glob("appendix/*.ipynb"))  # of the form of a chapter, without exercises
@@ -25,8 +20,6 @@ def test_there_are_chapters():
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("lint", LINTS, ids=lambda lint: lint.__name__)
 def test_chapter(lint, path):
-    if path.stem in PENDING and lint.__name__ in WAITING:
-        pytest.skip("is still in the old form")
     messages = list(lint(nbformat.read(path, as_version=4), path))
     assert not messages, "\n".join(messages)
 
