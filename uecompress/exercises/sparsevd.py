@@ -17,7 +17,7 @@ def cut():
             "these are bits: take the natural logarithm": math.log2(100),
             "the logarithm is the natural one, not that to base 10": 2,
             "that is the ratio of the normalizers; the divergence has its logarithm": 100,
-            "the divergence has log Z, not Z = 4 T": 4 * 792,
+            "the divergence has log Z, not Z = 4 R": 4 * 792,
             "it is a price: with a larger Z the density is lower, and −log p higher": -math.log(
                 100
             ),
