@@ -1,5 +1,7 @@
 """The exercises of "What a byte buys": the right answers, and what is said about wrong ones."""
 
+import math
+
 import pytest
 import torch
 
@@ -20,11 +22,23 @@ def says(capsys):
 def test_positions(says):
     p = 0.01
     h = -p * torch.tensor(p).log2() - (1 - p) * torch.tensor(1 - p).log2()
-    assert says("positions", (1e6 * h + 3e4) / 8) == "✓ correct"
-    assert says("positions", 14_000) == "✓ close: to more digits it is 13,849"
-    assert "positions cost" in says("positions", 3750)
-    assert "positions alone" in says("positions", 10_099)
-    assert "not bytes" in says("positions", 110_793)
+    assert says("positions", [100, 4e6 / ((1e6 * h.item() + 3e4) / 8)]) == "✓ correct"
+    assert says("positions", [100, 290]) == "✓ close: to more digits it is [100, 288.8]"
+    assert "positions cost" in says("positions", [100, 4e6 / 3750])
+    assert "positions alone" in says("positions", [100, 4e6 / 10_099])
+    assert "not bytes" in says("positions", [100, 4e6 / 110_793])
+    assert "4 bytes per parameter" in says("positions", [100, 72.2])
+    assert "first the ratio of parameters" in says("positions", [288.8, 100])
+
+
+def test_neighbours(says):
+    told = -0.9 * math.log2(0.9) - 0.1 * math.log2(0.1)
+    assert says("neighbours", [1, told]) == "✓ correct"
+    assert says("neighbours", (1, 0.47)) == "✓ close: to more digits it is [1, 0.469]"
+    assert "that differ" in says("neighbours", [1, 0.1368])
+    assert "saves" in says("neighbours", [1, 0.531])
+    assert "nats" in says("neighbours", [0.6931, 0.3251])
+    assert "first without" in says("neighbours", [told, 1])
 
 
 def loop(weight, bits):

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 from torch import nn
 
-from uecompress import data, ensembles, lowrank, networks
+from uecompress import data, ensembles, lowrank, networks, uncertainty
 from uecompress.exercises import check, compressed
 
 
@@ -81,8 +82,21 @@ def test_energy():
     five = ensembles.fit_ensemble(starts, data.load("digits", "train"), seeds=range(5), **how)
     expected = compressed.energy(five)
     assert expected.judge(expected.right) == (True, "correct")
-    same_rank, dense, member = expected.wrong.values()
-    assert expected.right < same_rank <= dense + 0.02  # the narrowest layer decides
+    same_rank, dense, member, exchanged = expected.wrong.values()
+    assert expected.right[0] < same_rank[0] <= dense[0] + 0.02  # the narrowest layer decides
     assert "rank 10 in every layer" in expected.judge(same_rank)[1]
     assert "began with" in expected.judge(dense)[1]
     assert "first member" in expected.judge(member)[1]
+    assert "first the accuracy" in expected.judge(exchanged)[1]
+    x, _ = data.load("digits", "test")
+    cut = lowrank.compress(
+        five,
+        ratio=networks.parameter_count(five)
+        / networks.parameter_count(lowrank.compress(five, rank=10)),
+    )
+    p, q = (uncertainty.predict(model, x).double().exp() for model in (five, cut))
+    own = torch.special.entr(q).sum(-1).mean() - torch.special.entr(p).sum(-1).mean()
+    total = (
+        torch.special.entr(q.mean(0)).sum(-1).mean() - torch.special.entr(p.mean(0)).sum(-1).mean()
+    )
+    assert expected.right[1] == pytest.approx((own / total).item(), abs=1e-5)

@@ -23,7 +23,7 @@ def test_decay(says):
     assert says("decay", 0.43).startswith("✓ close")
     assert "divided by N" in says("decay", 100)
     assert "variance" in says("decay", 1 / 5.5)
-    assert "2λ / N" in says("decay", 0.3015)
+    assert "w itself" in says("decay", 0.3015)
 
 
 def test_gap(says):

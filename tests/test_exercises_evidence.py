@@ -41,17 +41,36 @@ def test_coin(says):
     assert "positive" in says("coin", code_b - code_a)
 
 
-def library(phi, y, alpha, beta):
-    return bayes.log_evidence(phi, y, prior_precision=alpha, noise_precision=beta)
+def library(phi, y, s, beta):
+    return bayes.log_evidence(phi, y, prior_precision=1 / s**2, noise_precision=beta)
 
 
 def test_by_hand(says):
     assert says("by-hand", library) == "✓ correct"
     assert "Occam" in says("by-hand", evidence._fit)
     assert "width" in says("by-hand", evidence._peak)
-    assert "inverse" in says("by-hand", lambda phi, y, a, b: library(phi, y, 1 / a, 1 / b))
+    assert "inverse of" in says("by-hand", lambda phi, y, s, beta: library(phi, y, s, 1 / beta))
+    assert "precision 1 / s²" in says(
+        "by-hand", lambda phi, y, s, beta: library(phi, y, 1 / s, beta)
+    )
+    assert "standard" in says("by-hand", lambda phi, y, s, beta: library(phi, y, s**0.5, beta))
     assert "logarithm" in says("by-hand", lambda *given: math.exp(library(*given)))
     assert "for 1 targets" in says("by-hand", lambda *given: library(*given) + 1)
+
+
+def test_bell(says):
+    def log_throws(w):
+        return (2 * w.log() + 8 * (1 - w).log()).sum()
+
+    number, _ = bayes.laplace(log_throws, torch.tensor([0.2]).double())
+    heads = torch.distributions.Beta(3.0, 9.0)  # the posterior: its density at ½ gives the evidence
+    true = 10 * math.log(0.5) - heads.log_prob(torch.tensor(0.5)).item()
+    assert says("bell", number - true) == "✓ correct"
+    assert "width is missing" in says("bell", 1.2)
+    assert "positive" in says("bell", -0.052)
+    assert "bits" in says("bell", 0.0749)
+    assert "2π" in says("bell", -0.867)
+    assert "narrower" in says("bell", 4.19)
 
 
 def test_odds(says):

@@ -1,5 +1,7 @@
 """The exercises of "What a byte buys"."""
 
+import math
+
 import torch
 
 from uecompress import bench, data, networks, uncertainty
@@ -8,14 +10,39 @@ from uecompress.exercises.number import Number
 
 
 def positions():
-    """Bytes for 1 % of a million weights, at places without structure, of 8 values."""
+    """The two ratios of a million weights, of which 1 % are left: any place, 8 values.
+
+    They take 10,099.142 bytes for the positions and 3,750 for the values.
+    """
     return Number(
-        13849.142,
+        [100.0, 4e6 / 13849.142],
         {
-            "the positions cost bits as well": 3750.0,
-            "these are the positions alone": 10099.142,
-            "the places without a weight cost bits too, log₂(1 / 0.99) each": 12054.82,
-            "these are bits, not bytes": 110793.136,
+            "the positions cost bits as well": [100.0, 4e6 / 3750],
+            "these are the positions alone": [100.0, 4e6 / 10099.142],
+            "the places without a weight cost bits too, log₂(1 / 0.99) each": [
+                100.0,
+                4e6 / 12054.82,
+            ],
+            "these are bits, not bytes": [100.0, 4e6 / 110793.136],
+            "the ratio of bytes starts from 4 bytes per parameter": [100.0, 1e6 / 13849.142],
+            "first the ratio of parameters, then that of bytes": [4e6 / 13849.142, 100.0],
+        },
+    )
+
+
+def neighbours():
+    """Bits a symbol, from shares and from the symbol before, which it equals in 9 cases of 10."""
+    told = 0.9 * math.log2(1 / 0.9) + 0.1 * math.log2(1 / 0.1)
+    return Number(
+        [1.0, told],
+        {
+            "symbols that differ from the one before cost bits as well": [
+                1.0,
+                0.9 * math.log2(1 / 0.9),
+            ],
+            "this is what the neighbour saves": [1.0, 1 - told],
+            "these are nats": [math.log(2), told * math.log(2)],
+            "first without the neighbour, then with it": [told, 1.0],
         },
     )
 

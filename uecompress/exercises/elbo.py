@@ -17,7 +17,7 @@ def decay():
         {
             "the loss is a mean, so the divergence is divided by N": math.sqrt(1 / 1e-4),
             "this is the variance": variance,
-            "the decay multiplies w itself: it is 2λ / N, not λ / N": math.sqrt(variance / 2),
+            "the decay multiplies w itself: it is 1 / (s² N)": math.sqrt(variance / 2),
         },
     )
 

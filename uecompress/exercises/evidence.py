@@ -42,54 +42,79 @@ def by_hand():
     """The log evidence of Bayesian linear regression."""
     generator = torch.Generator().manual_seed(0)
     inputs = []
-    for n, d, alpha, beta in ((1, 1, 1.0, 1.0), (5, 2, 2.0, 25.0), (4, 7, 0.3, 0.5)):
+    for n, d, s, beta in ((1, 1, 1.0, 1.0), (5, 2, 0.7, 25.0), (4, 7, 1.8, 0.5)):
         phi = torch.randn(n, d, generator=generator, dtype=torch.float64)
         y = torch.randn(n, generator=generator, dtype=torch.float64)
-        inputs.append((phi, y, alpha, beta))
+        inputs.append((phi, y, s, beta))
     return Function(
         _evidence,
         inputs,
         {
             "this is the fit at the best weights: take the Occam factor along": _fit,
             "this is the height of the posterior's peak: its width is missing": _peak,
-            "precisions are inverse variances": lambda phi, y, alpha, beta: _evidence(
-                phi, y, 1 / alpha, 1 / beta
+            "β is a precision, the inverse of a variance": lambda phi, y, s, beta: _evidence(
+                phi, y, s, 1 / beta
             ),
-            "the noise of each target counts as well": lambda phi, y, alpha, beta: _evidence(
-                phi, y, alpha, beta=1e6
+            "the prior's variance is s², its precision 1 / s²": lambda phi, y, s, beta: _evidence(
+                phi, y, s**-1, beta
+            ),
+            "s is the standard deviation of the prior, not its variance": (
+                lambda phi, y, s, beta: _evidence(phi, y, s**0.5, beta)
+            ),
+            "the noise of each target counts as well": lambda phi, y, s, beta: _evidence(
+                phi, y, s, beta=1e6
             ),
             "this is the evidence; its logarithm was asked for": lambda *arguments: _evidence(
                 *arguments
             ).exp(),
         },
-        show=lambda phi, y, alpha, beta: (
-            f"{len(y)} targets, {phi.shape[1]} weights, α = {alpha:g} and β = {beta:g}"
+        show=lambda phi, y, s, beta: (
+            f"{len(y)} targets, {phi.shape[1]} weights, s = {s:g} and β = {beta:g}"
         ),
     )
 
 
-def _evidence(phi, y, alpha, beta):
+def _evidence(phi, y, s, beta):
     """As the density of the targets, which are Gaussian."""
-    covariance = torch.eye(len(y)).double() / beta + phi @ phi.T / alpha
+    covariance = torch.eye(len(y)).double() / beta + s**2 * phi @ phi.T
     return MultivariateNormal(torch.zeros_like(y), covariance).log_prob(y)
 
 
-def _best(phi, y, alpha, beta):
-    a = alpha * torch.eye(phi.shape[1]).double() + beta * phi.T @ phi
+def _best(phi, y, s, beta):
+    a = torch.eye(phi.shape[1]).double() / s**2 + beta * phi.T @ phi
     return beta * torch.linalg.solve(a, phi.T @ y)
 
 
-def _fit(phi, y, alpha, beta):
-    """ln p(D | m, h)."""
-    off = y - phi @ _best(phi, y, alpha, beta)
+def _fit(phi, y, s, beta):
+    """log p(D | m, h)."""
+    off = y - phi @ _best(phi, y, s, beta)
     return len(y) / 2 * math.log(beta / (2 * math.pi)) - beta / 2 * off.square().sum()
 
 
-def _peak(phi, y, alpha, beta):
-    """ln p(D, m | h)."""
-    m = _best(phi, y, alpha, beta)
-    prior = len(m) / 2 * math.log(alpha / (2 * math.pi)) - alpha / 2 * m.square().sum()
-    return _fit(phi, y, alpha, beta) + prior
+def _peak(phi, y, s, beta):
+    """log p(D, m | h)."""
+    m = _best(phi, y, s, beta)
+    prior = -len(m) / 2 * math.log(2 * math.pi * s**2) - m.square().sum() / (2 * s**2)
+    return _fit(phi, y, s, beta) + prior
+
+
+def bell():
+    """Nats by which Laplace's log evidence of 2 heads in 10 throws is above the true one."""
+    peak, true = 2 * math.log(0.2) + 8 * math.log(0.8), -math.log(11 * 45)
+    a = 2 / 0.2**2 + 8 / 0.8**2
+    above = peak + math.log(2 * math.pi / a) / 2 - true
+    return Number(
+        above,
+        {
+            "this is the height of the peak: its width is missing": peak - true,
+            "above the evidence: the sign is positive": -above,
+            "these are bits": above / math.log(2),
+            "the width has a factor of √(2π)": peak - math.log(a) / 2 - true,
+            "A is a precision: the larger it is, the narrower the bell": (
+                peak + math.log(2 * math.pi * a) / 2 - true
+            ),
+        },
+    )
 
 
 def odds(scores):
