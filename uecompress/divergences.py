@@ -8,7 +8,7 @@ from uecompress import checks
 def gaussian_kl(mean_q, covariance_q, mean_p, covariance_p):
     """KL(q ‖ p) of two multivariate Gaussians, in nats.
 
-    ½ [tr(A⁻¹ A_q) + (μ − μ_q)ᵀ A⁻¹ (μ − μ_q) − n + ln det A − ln det A_q] for q = N(μ_q, A_q) and
+    ½ [tr(A⁻¹ A_q) + (μ − μ_q)ᵀ A⁻¹ (μ − μ_q) − n + log det A − log det A_q] for q = N(μ_q, A_q) and
     p = N(μ, A).
 
     Args:

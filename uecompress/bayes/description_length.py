@@ -40,7 +40,7 @@ def description_length(log_probs, y, *, structure_bytes, weight_bytes):
     log-likelihood of all examples in bits.
 
     For a variational network the bits-back argument replaces the weights' part: they cost
-    KL(q ‖ p) / ln 2 bits, and the total is −ELBO / ln 2.
+    KL(q ‖ p) / log 2 bits, and the total is −ELBO / log 2.
 
     Args:
         log_probs: of the data to be told, (M, N, C), from :func:`uncertainty.predict

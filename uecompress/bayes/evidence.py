@@ -37,9 +37,9 @@ def linear_posterior(features, y, *, prior_precision, noise_precision):
 
 
 def log_evidence(features, y, *, prior_precision, noise_precision):
-    """ln p(y | Φ, precisions), the weights integrated out, in nats.
+    """log p(y | Φ, precisions), the weights integrated out, in nats.
 
-    It is (D/2) ln α + (N/2) ln β − E(m) − ½ ln det A − (N/2) ln 2π (Bishop, eq. 3.86), where
+    It is (D/2) log α + (N/2) log β − E(m) − ½ log det A − (N/2) log 2π (Bishop, eq. 3.86), where
     E(m) = β/2 ‖y − Φ m‖² + α/2 ‖m‖² and A is the precision matrix of the posterior.
 
     Args:

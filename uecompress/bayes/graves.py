@@ -44,8 +44,8 @@ def graves_prune(model, threshold):
     """The ordinary network of posterior means, without the weights of large lambda.
 
     lambda = exp(−mu² / 2 sigma²) is the posterior density at 0 relative to its peak. Because
-    lambda > lambda* says the same as ``|mu|`` / sigma < √(−2 ln lambda*), and as
-    log alpha > −ln(−2 ln lambda*), this is :func:`prune` on another scale.
+    lambda > lambda* says the same as ``|mu|`` / sigma < √(−2 log lambda*), and as
+    log alpha > −log(−2 log lambda*), this is :func:`prune` on another scale.
 
     Args:
         model: a network with "mean_field" or "sparse_vd" layers; it is not changed.

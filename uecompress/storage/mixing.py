@@ -2,7 +2,7 @@
 
 This is the idea of PAQ (Mahoney, 2005): several models of the next binary decision, each a table of
 how often it was 1 in some context, are averaged as logits with weights that learn online which of
-the models to trust. A probability p is kept as p · 65536, a logit as 256 ln(p / (1 − p)), a weight
+the models to trust. A probability p is kept as p · 65536, a logit as 256 log(p / (1 − p)), a weight
 as w · 65536. Sums and quotients of integers are the same on every machine, and so is a file.
 """
 
