@@ -14,9 +14,10 @@ def laplace(log_joint, mode):
     """The log evidence and the posterior covariance by Laplace's approximation.
 
     log p(D) ≈ log p(D, w*) + (d/2) log 2π − ½ log det H, where H is the Hessian of −log p(D, w) at
-    the mode w* (MacKay, eq. 27.6). It is exact when the posterior is Gaussian. H is computed in full,
-    so d should be at most a few hundred. It is the curvature at ``mode``: where that changes fast,
-    a mode from a coarse grid passes the test below and its log det H is off. Optimize to the end.
+    the mode w* (MacKay, eq. 27.6). It is exact when the posterior is Gaussian. H is computed in
+    full, so d should be at most a few hundred. It is the curvature at ``mode``: where that changes
+    fast, a mode from a coarse grid passes the test below and its log det H is off. Optimize to the
+    end.
 
     Args:
         log_joint: log p(D, w) as a function from w (d,) to a scalar, made of torch operations.
