@@ -54,8 +54,10 @@ def stdout(text):
     return new_output("stream", name="stdout", text=text)
 
 
-def picture():
-    return new_output("display_data", {"image/png": "aaaa", "text/plain": "<Figure>"})
+def picture(sharp=True):
+    metadata = {"image/png": {"width": 5, "height": 5}} if sharp else {}
+    data = {"image/png": "aaaa", "text/plain": "<Figure>"}
+    return new_output("display_data", data, metadata=metadata)
 
 
 def exercise(kind, name):
@@ -207,6 +209,7 @@ BROKEN = [  # lint, what its message says, fault
     ("figures", "caption", figure_metadata("caption", "")),
     ("figures", "name", figure_metadata("name", "line")),
     ("figures", "describe", add_output(6, picture())),
+    ("figures", "not sharp", add_output(6, picture(sharp=False))),
     ("clean_outputs", "raised ValueError", add_output(6, ERROR)),
     ("clean_outputs", "stderr", add_output(6, STDERR)),
     ("clean_outputs", "path", add_output(6, stdout("in /Users/someone/data"))),

@@ -178,6 +178,8 @@ def figures(notebook, path):
             yield f"cell {number}: give the figure a caption in `mystnb.figure.caption`"
         if not figure.get("name", "").startswith("fig-"):
             yield f"cell {number}: name the figure `fig-…` in `mystnb.figure.name`"
+        if any("image/png" in o.data and not o.metadata.get("image/png") for o in images(cell)):
+            yield f"cell {number}: the figure is not sharp; call `plotting.style()` before it"
 
 
 def clean_outputs(notebook, path):
