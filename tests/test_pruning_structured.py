@@ -58,7 +58,7 @@ def test_silent_and_shrunken_networks_are_equal(case, dtype):
     scale = expected.abs().max().clamp(min=1)
     assert (small(x) - expected).abs().max() <= (1e-5 if dtype == torch.float32 else 1e-12) * scale
     assert (model(x) - expected).abs().max() > 1e-3 * scale  # the units did matter
-    for name, group in pruning.unit_groups(model).items():
+    for group in pruning.unit_groups(model).values():
         assert {kept[maker] for maker in group.makers} == {round(group.units / 2)}
 
 
@@ -301,7 +301,7 @@ def test_half_of_the_scores_of_a_group_are_not_enough():
     model = networks.resnet_small()
     scores = weights_of(model)
     del scores["block1.branch.conv2"]
-    with pytest.raises(ValueError, match="'conv' need scores of block1.branch.conv2 too"):
+    with pytest.raises(ValueError, match=r"'conv' need scores of block1\.branch\.conv2 too"):
         pruning.unit_scores(model, scores)
 
 

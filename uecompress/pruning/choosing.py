@@ -60,7 +60,8 @@ def per_unit(parts, units, reduce):
         raise ValueError(f'reduce must be "sum", "mean" or "max", not {reduce!r}')
     numbers, owners = [], []
     for values, axis, unit_of in parts:
-        entries = values.detach().double().cpu().movedim(axis, 0).flatten(1)  # (entries, the rest)
+        # (..., entries, ...) -> (entries, the rest)
+        entries = values.detach().double().cpu().movedim(axis, 0).reshape(len(unit_of), -1)
         numbers.append(entries.flatten())
         owners.append(unit_of.repeat_interleave(entries.shape[1]))
     start = torch.zeros(units, dtype=torch.float64)
