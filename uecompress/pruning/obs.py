@@ -56,10 +56,12 @@ def obs_scores(model, batch, *, damping=0.01):
     for name, (gram, columns) in grams(model, batch).items():
         weight = network.get_submodule(name).weight.detach().double()
         with checks.naming(name):
-            inverse = torch.linalg.inv(hessian(gram, columns, damping=damping))
-        diagonal = inverse.diagonal(dim1=-2, dim2=-1)  # (groups, d)
-        rows = diagonal.repeat_interleave(len(weight) // len(diagonal), dim=0)
-        scores[name] = weight.square() / (2 * rows.view_as(weight))
+            inverse = _inverse(hessian(gram, columns, damping=damping))
+        # (groups, d); an input that was always zero costs nothing, damped or not
+        costs = 0.5 / inverse.diagonal(dim1=-2, dim2=-1)
+        costs = costs.masked_fill(gram.diagonal(dim1=-2, dim2=-1) == 0, 0)
+        rows = costs.repeat_interleave(len(weight) // len(costs), dim=0)
+        scores[name] = weight.square() * rows.view_as(weight)
     return scores
 
 
@@ -76,12 +78,12 @@ def obs(weight, h, count):
 
     Raises:
         TypeError: ``count`` is no number.
-        ValueError: it is not whole or out of range.
+        ValueError: it is not whole or out of range; a Hessian that is not positive definite.
     """
     count = checks.whole("count", count, 0, weight.shape[1])
-    result = weight.clone()
+    result, start = weight.clone(), _inverse(h)
     for w in result:  # a view of each row
-        inverse, gone = torch.linalg.inv(h), torch.zeros(len(h), dtype=torch.bool)
+        inverse, gone = start.clone(), torch.zeros(len(h), dtype=torch.bool, device=h.device)
         for _ in range(count):
             diagonal = inverse.diagonal().masked_fill(gone, 1)
             q = (w.square() / diagonal).masked_fill(gone, torch.inf).argmin()
@@ -109,11 +111,12 @@ def sparsegpt_rows(weight, h, density, *, block=128):
 
     Raises:
         TypeError: numbers that are none.
-        ValueError: a density outside (0, 1], a block that is no whole number of at least 1.
+        ValueError: a density outside (0, 1], a block that is no whole number of at least 1, a
+            Hessian that is not positive definite.
     """
     density = checks.within("density", density, 0, 1, open_low=True)
     block, w = checks.whole("block", block), weight.clone()
-    u = torch.linalg.cholesky(torch.linalg.inv(h), upper=True)
+    u = torch.linalg.cholesky(_inverse(h), upper=True)
     for start in range(0, w.shape[1], block):
         columns = range(start, min(start + block, w.shape[1]))
         part = slice(start, columns.stop)
@@ -127,6 +130,18 @@ def sparsegpt_rows(weight, h, density, *, block=128):
             w[:, j:] -= error[:, None] * u[j, j:]
             w[gone[:, j - start], j] = 0  # which it is but for rounding
     return w
+
+
+def _inverse(h):
+    """H⁻¹ of positive definite (..., d, d).
+
+    Raises:
+        ValueError: they are not positive definite.
+    """
+    factor, failed = torch.linalg.cholesky_ex(h)
+    if failed.any():
+        raise ValueError("the Hessian has no inverse: it needs more data, or damping above 0")
+    return torch.cholesky_inverse(factor)
 
 
 @torch.no_grad()
