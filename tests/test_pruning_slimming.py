@@ -55,7 +55,11 @@ def test_zero_scales_and_shifts_are_the_channel_gone(case):
     model, x = randomised(make()), images(*shape)
     scores = pruning.gamma_scores(model)
     masks = pruning.top_units(scores, 0.5, "layer")
-    small = networks.shrink(pruning.prune_units(model, scores, density=0.5, scope="layer"))
+    silent = pruning.prune_units(model, scores, density=0.5, scope="layer")
+    for name, module in without_scales(model, masks).named_modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            assert_same_state(silent.get_submodule(name), module.state_dict())
+    small = networks.shrink(silent)
     assert networks.parameter_count(small) < 0.6 * networks.parameter_count(model)
     scale = small(x).abs().max()
     assert (without_scales(model, masks)(x) - small(x)).abs().max() <= 1e-12 * scale

@@ -54,6 +54,7 @@ def test_silent_and_shrunken_networks_are_equal(case, dtype):
     silent = pruning.prune_units(model, scores, density=0.5, scope="layer")
     small = networks.shrink(silent)
     assert_same_state(model, before)
+    assert networks.nonzero_weights(silent) == networks.nonzero_weights(small)
     expected, kept = silent(x), sizes(small)
     scale = expected.abs().max().clamp(min=1)
     assert (small(x) - expected).abs().max() <= (1e-5 if dtype == torch.float32 else 1e-12) * scale
