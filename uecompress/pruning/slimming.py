@@ -15,6 +15,7 @@ network.
 """
 
 import math
+from dataclasses import replace
 
 from uecompress import checks
 from uecompress.pruning.choosing import per_unit
@@ -88,7 +89,7 @@ def _slimmable(model):
     for name, group in unit_groups(model).items():
         norms = {n: of for n, of in group.norms.items() if model.get_submodule(n).affine}
         if norms:
-            found[name] = group._replace(norms=norms)
+            found[name] = replace(group, norms=norms)
     if not found:
         raise ValueError("the network has no batch norm with scales whose channels could go")
     return found

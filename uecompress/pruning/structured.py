@@ -6,7 +6,7 @@ A unit is an output of a Linear layer or a channel of a Conv2d. A network is pru
 <uecompress.networks.shrink>` then makes the smaller network, whose outputs are equal.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -20,7 +20,8 @@ _LAYERS = (nn.Linear, nn.Conv2d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
-class UnitGroup(NamedTuple):
+@dataclass(frozen=True)
+class UnitGroup:
     """Units that can only go together from several layers, because sums or products tie these.
 
     Each dict has for a module's dotted name the unit of each of its rows, columns or features,
