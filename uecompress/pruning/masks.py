@@ -65,8 +65,9 @@ def layers_of(network, scores):
         if name not in known:
             raise ValueError(f"scores of {name!r}, but the plain layers are {', '.join(known)}")
         with checks.naming(name):
+            checks.floating(scores=score)
             checks.same_shape(scores=score, weight=known[name].weight)
-            checks.finite(scores=score)
+            checks.finite(scores=torch.stack(score.aminmax()))  # in one pass
     return {name: known[name] for name in scores}
 
 
@@ -85,10 +86,8 @@ def remove(layers, scores, density, scope):
     """
     for names, count in _counts(layers, density, scope).items():
         weights = [layers[name].weight for name in names]
-        ranked = torch.cat([
-            torch.where(weight != 0, scores[name].to(weight.device), -math.inf).flatten()
-            for name, weight in zip(names, weights, strict=True)
-        ])  # fmt: skip
+        ranked = torch.cat([scores[name].to(weights[0].device).flatten() for name in names])
+        ranked.masked_fill_(torch.cat([weight.flatten() == 0 for weight in weights]), -math.inf)
         kept = keep_top(ranked, count).split([weight.numel() for weight in weights])
         for weight, keep in zip(weights, kept, strict=True):
             weight.masked_fill_(~keep.view(weight.shape), 0)
@@ -134,11 +133,26 @@ def keep_top(scores, count):
     """
     if count == 0:
         return torch.zeros_like(scores, dtype=torch.bool)
-    lowest = torch.kthvalue(scores, len(scores) - count + 1).values
-    keep = scores > lowest
-    ties = (scores == lowest).nonzero().flatten()
-    keep[ties[: count - int(keep.sum())]] = True
+    lowest = _kth_highest(scores, count)
+    keep = scores >= lowest
+    surplus = int(keep.count_nonzero()) - count
+    if surplus:
+        ties = (scores == lowest).nonzero().flatten()
+        keep[ties[-surplus:]] = False
     return keep
+
+
+def _kth_highest(scores, k):
+    """The k-th highest number; in a large tensor, one of those that a sample says are near it."""
+    n = len(scores)
+    sample = scores[:: max(1, n // 50_000)].sort(descending=True).values
+    place = (k - 1) * len(sample) // n
+    high, low = sample[max(place - 1_000, 0)], sample[min(place + 1_000, len(sample) - 1)]
+    near = scores[(scores <= high) & (scores >= low)]
+    k_near = k - int((scores > high).count_nonzero())
+    if not 1 <= k_near <= len(near):  # the sample was not like the rest
+        near, k_near = scores, k
+    return torch.kthvalue(near, len(near) - k_near + 1).values
 
 
 def densities(model):

@@ -47,21 +47,21 @@ def saliency(model, functional):
         TypeError: ``functional`` returns no scalar tensor.
         ValueError: R is not finite; the network has no plain layer.
     """
-    network, weights = scored(model)
+    return saliency_of(plain(model), functional)
+
+
+def saliency_of(network, functional):
+    """:func:`saliency` of a network that may be used up."""
+    weights = only_weights(network)
     gradients = _gradients(network, functional, weights.values())
     pairs = zip(weights.items(), gradients, strict=True)
     return {name: weight.detach() * gradient for (name, weight), gradient in pairs}
 
 
-def scored(model):
-    """A copy of a network in evaluation mode of which only the weights have gradients.
-
-    Returns:
-        The copy, and a dict: dotted name of each plain Linear and Conv2d layer -> its weight.
-    """
-    network = plain(model).eval().requires_grad_(False)
-    layers = plain_layers(network).items()
-    return network, {name: layer.weight.requires_grad_() for name, layer in layers}
+def only_weights(network):
+    """The weights of the plain layers, by name; only these have gradients from now on."""
+    layers = plain_layers(network.requires_grad_(False)).items()
+    return {name: layer.weight.requires_grad_() for name, layer in layers}
 
 
 def layer_saliency(scores):
@@ -125,7 +125,8 @@ def bias_saliency(model, functional):
         TypeError, ValueError: as in :func:`saliency`; and a batch norm without a bias, or without
             running statistics, on the way of the units.
     """
-    network, weights = scored(model)
+    network = plain(model)
+    weights = only_weights(network)
     groups = list(_groups(network, weights))
     modules = {name: module for *_, ties in groups for name, module in _adding(network, ties)}
     sources = [_source(name, module).requires_grad_() for name, module in modules.items()]

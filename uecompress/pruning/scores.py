@@ -6,14 +6,28 @@ evaluation mode, on a copy. A weight that is zero has been removed, and stays so
 :func:`uecompress.pruning.prune`. Biases and norms are not scored.
 """
 
+from contextlib import contextmanager
+
 import torch
 from torch.nn import functional as F
 
 from uecompress import checks, pinned, training
 from uecompress.networks import dtype_and_device, plain, plain_layers
-from uecompress.pruning.saliency import saliency, scored
+from uecompress.pruning.saliency import only_weights, saliency
+from uecompress.pruning.synflow import absolute, synflow
 from uecompress.training import cross_entropy
 from uecompress.uncertainty.predict import evaluation_mode
+
+__all__ = [
+    "absolute",
+    "grasp",
+    "lamp",
+    "magnitude",
+    "random",
+    "skeletonization",
+    "snip",
+    "synflow",
+]
 
 
 def random(model, batch=None, *, seed):
@@ -90,7 +104,7 @@ def snip(model, batch, *, loss=cross_entropy):
         TypeError, ValueError: data that ``fit`` would not take, a network without plain layers, a
             loss that is not finite.
     """
-    found = saliency(model, _loss_of(model, batch, loss))
+    found = _saliency_of_loss(model, batch, loss)
     return {name: score.abs() for name, score in found.items()}
 
 
@@ -111,7 +125,7 @@ def skeletonization(model, batch, *, loss=cross_entropy):
     Raises:
         TypeError, ValueError: as in :func:`snip`.
     """
-    found = saliency(model, _loss_of(model, batch, loss))
+    found = _saliency_of_loss(model, batch, loss)
     return {name: -score for name, score in found.items()}
 
 
@@ -133,10 +147,12 @@ def grasp(model, batch, *, temperature=200.0):
     """
     temperature = checks.positive("temperature", temperature)
     x, y = _checked(model, batch)
-    network, weights = scored(model)
-    with evaluation_mode(network):
+    network = plain(model)
+    weights = only_weights(network)
+    with evaluation_mode(network), _labels_named(model, x, y):
         logits = network(x) / temperature
-    value = F.cross_entropy(logits.flatten(0, -2), y.expand(logits.shape[:-1]).flatten())
+        labels = y.expand(logits.shape[:-1]).flatten()  # the same for every member
+        value = F.cross_entropy(logits.flatten(0, -2), labels)
     tensors = list(weights.values())
     options = {"materialize_grads": True}
     gradient = torch.autograd.grad(value, tensors, create_graph=True, **options)
@@ -149,72 +165,36 @@ def grasp(model, batch, *, temperature=200.0):
     }
 
 
-def synflow(model, batch=None, *, input_shape):
-    """Synaptic flow (Tanaka et al., 2020, eq. 4), which sees no data: the saliency of R below.
-
-    R is the sum of the outputs of :func:`absolute` for an input of ones. In a chain of matrices
-    that is 1ᵀ |W_L| ⋯ |W_1| 1. Scored once it collapses before any other method; its use is in
-    :func:`~uecompress.pruning.prune_in_rounds`.
-
-    Args:
-        model: a network.
-        batch: not used.
-        input_shape: of one example, such as (1, 28, 28).
-
-    Returns:
-        A dict of float64 tensors: of deep networks R is beyond float32.
-
-    Raises:
-        TypeError, ValueError: sizes that are no positive whole numbers, a network without plain
-            layers, or with an R that even float64 does not hold.
-    """
-    sizes = [checks.whole("input_shape", size) for size in input_shape]
-
-    def functional(network):
-        _, device = dtype_and_device(network, torch.empty(()))
-        return network(torch.ones(1, *sizes, dtype=torch.float64, device=device)).sum()
-
-    found = saliency(absolute(model), functional)
-    return {name: score.abs() for name, score in found.items()}
-
-
-@torch.no_grad()
-def absolute(model):
-    """The network whose saliency SynFlow is: absolute values of all parameters, in float64.
-
-    Running means become zero, where the authors' code takes their absolute values: that is the same
-    before training, and afterwards it would subtract. Batch norms are thus scales, with ``|β|``.
-
-    Args:
-        model: a network; it is not changed.
-    """
-    network = plain(model).double().eval()
-    for parameter in network.parameters():
-        parameter.abs_()
-    for module in network.modules():
-        if getattr(module, "running_mean", None) is not None:
-            module.running_mean.zero_()
-    return network
-
-
 def _weights(model):
     """The weights of the plain layers, by name, which share no gradients with the network."""
     layers = plain_layers(plain(model)).items()
     return {name: layer.weight.detach() for name, layer in layers}
 
 
-def _loss_of(model, batch, loss):
-    """The loss of a batch as a function of the network."""
+def _saliency_of_loss(model, batch, loss):
+    """The saliency of the loss of one batch."""
     x, y = _checked(model, batch, labels=loss is cross_entropy)
-    return lambda network: loss(network, x, y, 0.0)
+    with _labels_named(model, x, y, loss is cross_entropy):
+        return saliency(model, lambda network: loss(network, x, y, 0.0))
 
 
 def _checked(model, batch, labels=True):
     """Inputs and targets where the network is."""
     x, y = training.check_data(model, batch)
-    if labels:
-        training.check_labels(model, x, y)
+    if labels and (isinstance(y, tuple) or y.dtype != torch.int64 or y.ndim != 1 or y.min() < 0):
+        training.check_labels(model, x, y)  # which raises
     _, device = dtype_and_device(model, x)
     if isinstance(y, tuple):
         return x.to(device), tuple(target.to(device) for target in y)
     return x.to(device), y.to(device)
+
+
+@contextmanager
+def _labels_named(model, x, y, labels=True):
+    """The error that says which labels there are, where torch finds one too large."""
+    try:
+        yield
+    except IndexError:
+        if labels:
+            training.check_labels(model, x, y)
+        raise
