@@ -337,7 +337,7 @@ def test_sparsegpt_on_convolutions_in_groups():
         (
             lambda m, b: pruning.prune_rows(m, {"7": torch.ones(2)}, density=0.5),
             ValueError,
-            "'7' is no plain Linear or Conv2d; there are 1, 3",
+            "scores of '7', but the plain layers are 1, 3",
         ),
     ],
 )

@@ -285,10 +285,10 @@ def test_tied_units_have_one_mask():
         ({"side": "inside"}, ValueError, 'side must be "in", "out" or "both"'),
         ({"reduce": "median"}, ValueError, 'reduce must be "sum", "mean" or "max"'),
         ({"scores": {}}, ValueError, "there are no scores"),
-        ({"scores": {"relu1": torch.ones(3)}}, ValueError, "'relu1' is no plain Linear"),
+        ({"scores": {"relu1": torch.ones(3)}}, ValueError, "scores of 'relu1', but the plain"),
         ({"scores": {"linear3": torch.ones(10, 100)}}, ValueError, "linear3: none of these scores"),
         ({"scores": {"linear1": torch.ones(3)}}, ValueError, "layer 'linear1': expected one shape"),
-        ({"scores": {"linear1": "large"}}, TypeError, "layer 'linear1': score must be a tensor"),
+        ({"scores": {"linear1": "large"}}, TypeError, "layer 'linear1': scores must be a tensor"),
     ],
 )
 def test_scores_that_are_none(change, error, message):

@@ -5,40 +5,9 @@ import warnings
 import torch
 
 from uecompress import checks
-from uecompress.networks import plain_layers
+from uecompress.pruning.masks import keep_top
 
 _REDUCTIONS = {"sum": "sum", "mean": "mean", "max": "amax"}
-
-
-def scored_layers(model, scores):
-    """The layers that scores name, each with its score on the layer's device.
-
-    Args:
-        model: a network.
-        scores: a dict: dotted name of a plain Linear or Conv2d layer -> tensor like its weight.
-
-    Returns:
-        A dict: name -> (layer, score).
-
-    Raises:
-        TypeError: a score that is no tensor of floating-point numbers.
-        ValueError: no scores at all, a name that is no plain layer's, a score of another shape than
-            the weight, or one that is not finite.
-    """
-    layers, result = plain_layers(model), {}
-    if not scores:
-        raise ValueError("there are no scores")
-    for name, score in scores.items():
-        if name not in layers:
-            raise ValueError(
-                f"{name!r} is no plain Linear or Conv2d; there are {', '.join(layers)}"
-            )
-        with checks.naming(name):
-            checks.floating(score=score)
-            checks.same_shape(weight=layers[name].weight, score=score)
-            checks.finite(score=score)
-        result[name] = layers[name], score.detach().to(layers[name].weight.device)
-    return result
 
 
 def per_unit(parts, units, reduce):
@@ -141,6 +110,5 @@ def _counts_of_all(scores, count):
 
 
 def _best(scores, count):
-    """(n,) bool, True for the ``count`` highest; of equal ones the first."""
-    order = scores.detach().double().cpu().sort(descending=True, stable=True).indices
-    return torch.zeros(len(scores), dtype=torch.bool).index_fill_(0, order[:count], True)
+    """(n,) bool on the CPU, True for the ``count`` highest; of equal ones the first."""
+    return keep_top(scores.detach().double().cpu(), count)

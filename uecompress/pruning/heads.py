@@ -11,7 +11,8 @@ from torch import nn
 
 from uecompress.networks import Attention, obstacles, plain
 from uecompress.networks.tree import copied
-from uecompress.pruning.choosing import per_unit, scored_layers, top_units
+from uecompress.pruning.choosing import per_unit, top_units
+from uecompress.pruning.masks import layers_of
 from uecompress.pruning.structured import check_mask
 
 _MAKERS = ("q", "k", "v")  # whose rows are a head's; the projection's columns are the others
@@ -44,7 +45,7 @@ def head_scores(model, scores, *, side="out", reduce="sum"):
     if side not in sides:
         raise ValueError(f'side must be "in", "out" or "both", not {side!r}')
     model = plain(model)
-    known, result = scored_layers(model, scores), {}
+    known, result = layers_of(model, scores), {}
     for name, attention in _attentions(model).items():
         wanted = {part: f"{name}.{part}".lstrip(".") for part in sides[side]}
         missing = [layer for layer in wanted.values() if layer not in known]
@@ -53,7 +54,7 @@ def head_scores(model, scores, *, side="out", reduce="sum"):
         if missing:
             raise ValueError(f"the heads of {name!r} need scores of {', '.join(missing)} too")
         parts = [
-            (known[layer][1], int(part == "projection"), _head_of(attention, part))
+            (scores[layer], int(part == "projection"), _head_of(attention, part))
             for part, layer in wanted.items()
         ]
         result[name] = per_unit(parts, attention.heads, reduce)

@@ -13,7 +13,8 @@ from torch import nn
 
 from uecompress.networks import plain, plain_layers
 from uecompress.networks.ties import Paths
-from uecompress.pruning.choosing import per_unit, scored_layers, top_units
+from uecompress.pruning.choosing import per_unit, top_units
+from uecompress.pruning.masks import layers_of
 
 _SIDES = {"in": ("makers",), "out": ("readers",), "both": ("makers", "readers")}
 _LAYERS = (nn.Linear, nn.Conv2d)
@@ -103,7 +104,7 @@ def unit_scores(model, scores, *, side="in", reduce="sum"):
     if side not in _SIDES:
         raise ValueError(f'side must be "in", "out" or "both", not {side!r}')
     model = plain(model)
-    known, result = scored_layers(model, scores), {}
+    known, result = layers_of(model, scores), {}
     for name, group in unit_groups(model).items():
         parts = [
             (layer, axis, unit_of)
@@ -116,7 +117,7 @@ def unit_scores(model, scores, *, side="in", reduce="sum"):
             continue
         if missing:
             raise ValueError(f"the units of {name!r} need scores of {', '.join(missing)} too")
-        values = [(known[layer][1], axis, unit_of) for layer, axis, unit_of in parts]
+        values = [(scores[layer], axis, unit_of) for layer, axis, unit_of in parts]
         result[name] = per_unit(values, group.units, reduce)
     if not result:
         raise ValueError(f"{', '.join(scores)}: none of these scores is of units that can go")

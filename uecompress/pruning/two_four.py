@@ -9,7 +9,7 @@ import warnings
 import torch
 
 from uecompress.networks import plain
-from uecompress.pruning.choosing import scored_layers
+from uecompress.pruning.masks import layers_of
 
 
 @torch.no_grad()
@@ -33,10 +33,11 @@ def two_four(model, scores):
         UserWarning: layers whose number of inputs is not divisible by four, which are left.
     """
     result, left = plain(model), []
-    layers = scored_layers(result, scores)
-    for name, (layer, score) in layers.items():
+    layers = layers_of(result, scores)
+    for name, layer in layers.items():
         # (out, in, ...) -> (out, ..., in); a grouped convolution has the inputs of a group
-        weight, score = layer.weight.movedim(1, -1), score.movedim(1, -1)
+        weight = layer.weight.movedim(1, -1)
+        score = scores[name].movedim(1, -1).to(weight.device)
         if weight.shape[-1] % 4:
             left.append(f"{name!r} has {weight.shape[-1]} inputs")
             continue

@@ -4,8 +4,8 @@ import torch
 
 from uecompress import checks
 from uecompress.networks import plain
-from uecompress.pruning.choosing import scored_layers
 from uecompress.pruning.given import input_sums
+from uecompress.pruning.masks import layers_of
 
 
 def wanda(model, batch):
@@ -59,8 +59,8 @@ def prune_rows(model, scores, *, density):
             plain layer, of another shape, or not finite.
     """
     density, result = checks.within("density", density, 0, 1, open_low=True), plain(model)
-    for name, (layer, score) in scored_layers(result, scores).items():
-        rows = score.flatten(1)  # (out, d)
+    for name, layer in layers_of(result, scores).items():
+        rows = scores[name].flatten(1).to(layer.weight.device)  # (out, d)
         count = round(density * rows.shape[1])
         if not count:
             raise ValueError(f"{name!r}: of {rows.shape[1]} weights of an output none would stay")
