@@ -79,6 +79,24 @@ def test_with_zero_scales_alone_the_channel_still_gives_a_constant(case):
     assert networks.parameter_count(networks.shrink(wrong)) > networks.parameter_count(small)
 
 
+def test_a_shift_left_behind_fits_into_the_next_bias_but_for_the_padded_border():
+    model, x = randomised(networks.cnn()), images(4, 1, 28, 28)
+    mask = torch.arange(16) < 8
+    small = networks.keep_units(model, "conv1", mask)
+    constant = model.norm2.bias.data[~mask]
+    small.conv2.bias.data += model.conv2.weight.data[:, ~mask].sum((2, 3)) @ constant
+    model.norm2.weight.data[~mask] = 0  # γ alone
+    behind_conv2 = [
+        nn.Sequential(
+            *[each[i] for i in range(list(dict(each.named_children())).index("conv2") + 1)]
+        )
+        for each in (model, small)
+    ]
+    difference = (behind_conv2[0](x) - behind_conv2[1](x)).abs()
+    assert difference[:, :, 1:-1, 1:-1].max() < 1e-13
+    assert difference.max() > 0.1
+
+
 def test_the_scale_is_merged_after_the_removal():
     model, x = randomised(networks.cnn()), images(4, 1, 28, 28)
     slim = pruning.prune_units(model, pruning.gamma_scores(model), density=0.5, scope="layer")

@@ -63,6 +63,18 @@ def test_silent_and_shrunken_networks_are_equal(case, dtype):
         assert {kept[maker] for maker in group.makers} == {round(group.units / 2)}
 
 
+def test_a_smaller_network_that_chooses_its_inputs_is_pruned_again():
+    model, x = randomised(networks.lenet5()), images(3, 1, 28, 28)
+    model.linear1.weight.data.view(500, 50, 16)[:, ::3, :9] = 0  # of these channels a part is read
+    model = networks.shrink(model)
+    assert type(model.linear1[0]) is networks.SelectFeatures
+    scores = pruning.unit_scores(model, weights_of(model), side="both")
+    silent = pruning.prune_units(model, scores, density=0.5, scope="layer")
+    small = networks.shrink(silent)
+    assert (small(x) - silent(x)).abs().max() <= 1e-12 * silent(x).abs().max()
+    assert sizes(small) == {"conv1": 10, "conv2": 25, "linear1.1": 250, "linear2": 10}
+
+
 def test_silencing_is_what_keep_units_removes():
     model, x = randomised(networks.resnet_small()), images(3, 1, 12, 12)
     masks = {name: scores > 0.4 for name, scores in some_scores(model).items()}
@@ -149,6 +161,15 @@ def test_the_saliency_of_a_neuron_is_equal_from_both_sides_without_biases():
     torch.testing.assert_close(incoming[branch], outgoing[branch], rtol=1e-10, atol=1e-12)
     wrong = scores | {branch: scores[branch].flip(0)}
     assert not torch.allclose(pruning.unit_scores(model, wrong)[branch], outgoing[branch])
+
+
+def test_the_sums_of_a_saliency_are_those_of_the_neurons():
+    model, x = randomised(networks.resnet_small()), images(4, 1, 12, 12)
+    scores = pruning.saliency(model, lambda network: network(x).square().sum())
+    neurons = pruning.neuron_saliency(model, scores)
+    for side, field in (("in", "incoming"), ("out", "outgoing")):
+        for name, found in pruning.unit_scores(model, scores, side=side).items():
+            torch.testing.assert_close(found, getattr(neurons[name], field))
 
 
 def test_a_unit_of_noise_alone_goes_by_alpha_and_not_by_variance():
