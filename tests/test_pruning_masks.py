@@ -9,6 +9,7 @@ import pytest
 import torch
 from pruning_networks import batch, chain, digits, total
 from torch import nn
+from torch.nn import functional as F
 from torch.nn.utils import prune as torch_prune
 
 from uecompress import networks, pruning, storage, training, uncertainty
@@ -269,6 +270,26 @@ def test_snip_in_rounds_does_not_collapse_where_it_does_at_once():
         pruning.prune(model, score(model), density=density)
     pruned = pruning.prune_in_rounds(model, score, density=density, rounds=50)
     assert min(alive(pruned)) >= 1
+
+
+def test_grasp_in_rounds_collapses_where_removed_weights_count_in_the_gradient():
+    model, data = chain(200, 50, 50, 50, 50, 50, 10), batch(200, 10, n=100)
+    settings = {"density": 10 * 6 / 20_500, "rounds": 50}
+    pruned = pruning.prune_in_rounds(model, partial(scores.grasp, batch=data), **settings)
+    assert min(alive(pruned)) >= 1
+
+    def of_all_weights(network):
+        network = networks.plain(network)
+        weights = {name: layer.weight for name, layer in networks.plain_layers(network).items()}
+        loss = F.cross_entropy(network(data[0]) / 200, data[1])
+        slopes = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
+        flow = sum((slope.detach() * slope).sum() for slope in slopes)
+        curved = torch.autograd.grad(flow, list(weights.values()))
+        pairs = zip(weights.items(), curved, strict=True)
+        return {name: weight.detach() * hg for (name, weight), hg in pairs}
+
+    with pytest.warns(UserWarning, match="no weight is left"):
+        pruning.prune_in_rounds(model, of_all_weights, **settings)
 
 
 def test_rounds_take_densities_of_layers_and_start_where_the_network_is():

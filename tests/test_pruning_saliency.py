@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from uecompress import networks, pruning
+from uecompress.vision import torchvision
 
 IMAGES = torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 LABELS = torch.arange(4)
@@ -79,12 +80,25 @@ def test_batch_norms_paddings_and_residual_sums_are_accounted_for(make):
     neurons = pruning.neuron_saliency(model, pruning.saliency(model, functional))
     added = pruning.bias_saliency(model, functional)
     assert len(neurons) == len(added) >= 3
-    for name, (_, incoming, outgoing) in neurons.items():
+    for name, each in neurons.items():
+        incoming, outgoing = each.incoming, each.outgoing
         scale = outgoing.abs().max()
         assert (incoming + added[name] - outgoing).abs().max() < 1e-12 * scale
         assert (incoming - outgoing).abs().max() > 1e-3 * scale
     if make is networks.resnet_small:
         assert neurons["conv"].layers == ("conv", "block1.branch.conv2")
+
+
+def test_the_residual_network_of_torchvision_conserves_too():
+    model = with_statistics(torchvision.models.resnet18(num_classes=10))
+    functional = loss_on(IMAGES.expand(-1, 3, -1, -1), LABELS)
+    neurons = pruning.neuron_saliency(model, pruning.saliency(model, functional))
+    added = pruning.bias_saliency(model, functional)
+    assert neurons["conv1"].layers == ("conv1", "layer1.0.conv2", "layer1.1.conv2")
+    assert len(neurons) == 12
+    for name, each in neurons.items():
+        error = (each.incoming + added[name] - each.outgoing).abs().max()
+        assert error < 1e-12 * each.outgoing.abs().max()
 
 
 def test_a_fused_network_with_a_border_of_numbers_conserves_too():
@@ -93,7 +107,8 @@ def test_a_fused_network_with_a_border_of_numbers_conserves_too():
     neurons = pruning.neuron_saliency(fused, pruning.saliency(fused, functional))
     added = pruning.bias_saliency(fused, functional)
     assert any(isinstance(module, networks.ChannelPad2d) for module in fused.modules())
-    for name, (_, incoming, outgoing) in neurons.items():
+    for name, each in neurons.items():
+        incoming, outgoing = each.incoming, each.outgoing
         assert (incoming + added[name] - outgoing).abs().max() < 1e-12 * outgoing.abs().max()
 
 

@@ -281,8 +281,9 @@ def test_synflow_with_biases_is_conserved_with_them():
 
     found = scores.synflow(model, input_shape=(7,))
     biases = pruning.bias_saliency(scores.absolute(model), functional)
-    for name, (_, incoming, outgoing) in pruning.neuron_saliency(model, found).items():
-        torch.testing.assert_close(incoming + biases[name], outgoing, rtol=1e-13, atol=0)
+    for name, each in pruning.neuron_saliency(model, found).items():
+        flow = each.incoming + biases[name]
+        torch.testing.assert_close(flow, each.outgoing, rtol=1e-13, atol=0)
         assert (biases[name] > 0).all()
 
 

@@ -5,7 +5,7 @@ R is any number that a network's outputs make. Its saliency is worth more than a
 activations are homogeneous, as ReLU is, what flows into a neuron flows out of it again.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 
@@ -15,13 +15,13 @@ from uecompress.networks.ties import Paths
 from uecompress.uncertainty.predict import evaluation_mode
 
 
-class Neurons(NamedTuple):
+@dataclass(frozen=True)
+class Neurons:
     """The neuron saliency of units that stand or fall together.
 
-    Attributes:
-        layers: the layers that make the units: one, or all those whose outputs are added up.
-        incoming: S_in, the scores of a unit's incoming weights summed, (units,).
-        outgoing: S_out, those of its outgoing weights, (units,).
+    ``layers`` make the units: one, or all those whose outputs are added up. ``incoming`` is S_in,
+    the scores of a unit's incoming weights summed, and ``outgoing`` S_out, those of its outgoing
+    weights: tensors (units,).
     """
 
     layers: tuple[str, ...]
@@ -51,11 +51,11 @@ def saliency(model, functional):
 
 
 def saliency_of(network, functional):
-    """:func:`saliency` of a network that may be used up."""
+    """:func:`saliency` of a network that is used up: its weights become the result."""
     weights = only_weights(network)
     gradients = _gradients(network, functional, weights.values())
     pairs = zip(weights.items(), gradients, strict=True)
-    return {name: weight.detach() * gradient for (name, weight), gradient in pairs}
+    return {name: weight.detach().mul_(gradient) for (name, weight), gradient in pairs}
 
 
 def only_weights(network):
