@@ -300,6 +300,12 @@ def test_sparsegpt_gives_each_layer_the_inputs_of_the_pruned_network():
     torch.testing.assert_close(result[2].weight, expected, rtol=1e-9, atol=1e-12)
 
 
+def test_a_layer_that_surgery_empties_is_named():
+    model = randomised(nn.Sequential(nn.Linear(5, 60), nn.ReLU(), nn.Linear(60, 2)))
+    with pytest.warns(UserWarning, match="no weight is left in '2'"):
+        pruning.sparsegpt(model, (images(80, 5), LABELS[:80] % 2), density=0.004)
+
+
 def test_sparsegpt_on_convolutions_in_groups():
     model = randomised(nn.Sequential(nn.Conv2d(4, 6, 3, groups=2), nn.Flatten()))
     result = pruning.sparsegpt(model, (images(30, 4, 5, 5), LABELS[:30]), density=0.5)

@@ -282,6 +282,7 @@ def test_choices_that_are_none(scores, density, scope, error, message):
 @pytest.mark.parametrize(
     ("keep", "error", "message"),
     [
+        ({}, ValueError, "there are no masks"),
         ({"linear3": torch.ones(10) > 0}, ValueError, "'linear3': no layer follows"),
         ({"relu1": torch.ones(300) > 0}, ValueError, "'relu1' is no plain Linear or Conv2d"),
         ({"linear2": torch.ones(10) > 0}, ValueError, r"has 100 units, the mask is of shape \(10,"),

@@ -14,6 +14,7 @@ import torch
 from uecompress import checks
 from uecompress.networks import plain, plain_layers
 from uecompress.pruning.given import grams
+from uecompress.pruning.masks import keep_top, warn_of_empty
 
 
 def hessian(gram, columns=1, *, damping=0.01):
@@ -65,6 +66,7 @@ def obs_scores(model, batch, *, damping=0.01):
     return scores
 
 
+@torch.no_grad()
 def obs(weight, h, count):
     """Each row without ``count`` weights, of which the cheapest goes first, one after another.
 
@@ -95,6 +97,7 @@ def obs(weight, h, count):
     return result
 
 
+@torch.no_grad()
 def sparsegpt_rows(weight, h, density, *, block=128):
     """Zeros from left to right, each made up for by the weights to its right (SparseGPT).
 
@@ -121,10 +124,7 @@ def sparsegpt_rows(weight, h, density, *, block=128):
         columns = range(start, min(start + block, w.shape[1]))
         part = slice(start, columns.stop)
         costs = (w[:, part] / u.diagonal()[part]).square()
-        gone = torch.ones_like(costs, dtype=torch.bool).flatten()
-        order = costs.flatten().sort(descending=True, stable=True).indices
-        gone[order[: round(density * costs.numel())]] = False
-        gone = gone.view_as(costs)
+        gone = ~keep_top(costs.flatten(), round(density * costs.numel())).view_as(costs)
         for j in columns:
             error = torch.where(gone[:, j - start], w[:, j] / u[j, j], 0)  # (rows,)
             w[:, j:] -= error[:, None] * u[j, j:]
@@ -161,9 +161,13 @@ def sparsegpt(model, batch, *, density, damping=0.01, block=128):
 
     Raises:
         TypeError, ValueError: as in :func:`hessian`, :func:`sparsegpt_rows` and :func:`wanda`.
+
+    Warns:
+        UserWarning: layers that have lost all their weights, by name.
     """
     result = plain(model)
-    for name, layer in plain_layers(result).items():
+    layers = plain_layers(result)
+    for name, layer in layers.items():
         gram, columns = grams(result, batch, only=name)[name]
         with checks.naming(name):
             hessians = hessian(gram, columns, damping=damping)
@@ -176,4 +180,5 @@ def sparsegpt(model, batch, *, density, damping=0.01, block=128):
                 for weight, h in zip(weights, hessians, strict=True)
             ]
         layer.weight.copy_(torch.stack(new).view_as(layer.weight))
+    warn_of_empty(layers)
     return result

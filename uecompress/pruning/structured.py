@@ -162,9 +162,11 @@ def silence_units(model, keep):
 
     Raises:
         TypeError: a mask that is no tensor of booleans.
-        ValueError: a name that is no plain layer's, or whose units cannot go, and why; a mask of
+        ValueError: no masks; a name that is no plain layer's, or whose units cannot go, and why; a mask of
             another length, or that keeps nothing; two names for the same units.
     """
+    if not keep:
+        raise ValueError("there are no masks")
     result = plain(model)
     layers, paths, done = plain_layers(result), Paths(result), {}
     for name, mask in keep.items():
