@@ -162,8 +162,8 @@ def silence_units(model, keep):
 
     Raises:
         TypeError: a mask that is no tensor of booleans.
-        ValueError: no masks; a name that is no plain layer's, or whose units cannot go, and why; a mask of
-            another length, or that keeps nothing; two names for the same units.
+        ValueError: no masks; a name that is no plain layer's, or whose units cannot go, and why; a
+            mask of another length, or that keeps nothing; two names for the same units.
     """
     if not keep:
         raise ValueError("there are no masks")
