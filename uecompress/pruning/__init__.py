@@ -1,6 +1,7 @@
 """Pruning: scores of weights, zeros where they are low, and training before, between and after."""
 
 from uecompress.pruning import scores
+from uecompress.pruning.conservation import Neurons, bias_saliency, neuron_saliency
 from uecompress.pruning.erk import erk_densities, random_erk
 from uecompress.pruning.gradual import gradual
 from uecompress.pruning.masks import (
@@ -12,13 +13,7 @@ from uecompress.pruning.masks import (
 from uecompress.pruning.proximal import l1
 from uecompress.pruning.rigl import rigl
 from uecompress.pruning.rounds import prune_in_rounds
-from uecompress.pruning.saliency import (
-    Neurons,
-    bias_saliency,
-    layer_saliency,
-    neuron_saliency,
-    saliency,
-)
+from uecompress.pruning.saliency import layer_saliency, saliency
 from uecompress.pruning.schedules import cubic, exponential, linear
 from uecompress.pruning.tickets import lottery_tickets, one_shot
 
