@@ -162,6 +162,7 @@ def test_captum_measures_the_same_flow_through_neurons():
     [
         (lambda network: network(batch()[0]), TypeError, "a tensor of one number"),
         (lambda network: 3.0, TypeError, "a tensor of one number"),
+        (lambda network: network(batch()[0]).sum().detach(), TypeError, "with a gradient"),
         (lambda network: network(batch()[0]).sum() * torch.inf, ValueError, "functional is -?inf"),
     ],
 )

@@ -128,6 +128,15 @@ def test_gradual_pruning_takes_densities_of_layers_and_keeps_zeros_that_are_ther
         assert zeros(found)[name][zero].all()
 
 
+def test_a_layer_that_gradual_pruning_empties_is_named():
+    model = small()
+    model[3].weight.data *= 1e-6
+    step = pruning.gradual(model, density=0.05, every=1)
+    with pytest.warns(UserWarning, match="no weight is left in '3'") as caught:
+        training.fit(model, digits(), epochs=1, after_step=step, **SETTINGS | {"lr": 1e-9})
+    assert len(caught) == 1
+
+
 @pytest.mark.parametrize("make", [partial(pruning.gradual, density=0.5), pruning.rigl])
 def test_an_after_step_serves_one_training(make):
     model = small()

@@ -3,6 +3,7 @@
 from uecompress.pruning import scores
 from uecompress.pruning.choosing import top_units
 from uecompress.pruning.controls import reinitialized, scratch_b, scratch_e, uniform_width
+from uecompress.pruning.conservation import Neurons, bias_saliency, neuron_saliency
 from uecompress.pruning.erk import erk_densities, random_erk
 from uecompress.pruning.exemplars import exemplars
 from uecompress.pruning.gradual import gradual
@@ -17,13 +18,7 @@ from uecompress.pruning.obs import hessian, obs, obs_scores, sparsegpt, sparsegp
 from uecompress.pruning.proximal import l1
 from uecompress.pruning.rigl import rigl
 from uecompress.pruning.rounds import prune_in_rounds
-from uecompress.pruning.saliency import (
-    Neurons,
-    bias_saliency,
-    layer_saliency,
-    neuron_saliency,
-    saliency,
-)
+from uecompress.pruning.saliency import layer_saliency, saliency
 from uecompress.pruning.schedules import cubic, exponential, linear
 from uecompress.pruning.slimming import gamma_scores, slimming_loss
 from uecompress.pruning.structured import (

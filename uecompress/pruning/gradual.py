@@ -3,7 +3,7 @@
 from uecompress import checks
 from uecompress.networks import linear_and_conv_layers, plain_layers
 from uecompress.pruning.budget import budget
-from uecompress.pruning.masks import remove
+from uecompress.pruning.masks import remove, warn_of_empty
 from uecompress.pruning.schedules import cubic, densities_at
 
 
@@ -39,6 +39,9 @@ def gradual(
         TypeError: what is no number.
         ValueError: numbers out of range, a network without plain layers; while it trains, as in
             :func:`prune`, and if it is used for a second training.
+
+    Warns:
+        UserWarning: at the end, layers that have lost all their weights, by name.
     """
     final, every = budget(density), checks.whole("every", every)
     start = checks.within("start", start, 0, 1, open_high=True)
@@ -59,7 +62,9 @@ def gradual(
         sizes = {name: layer.weight.abs() for name, layer in layers.items()}
         remove(layers, sizes, densities_at(schedule, final, t), scope)
         zeros.update({name: layer.weight == 0 for name, layer in layers.items()})
-        done = progress >= end
+        if progress >= end:
+            done = True
+            warn_of_empty(layers)
 
     return after_step
 

@@ -11,10 +11,10 @@ from uecompress.networks import linear_and_conv_layers, plain_layers
 def l1(model, penalty):
     """An ``after_step`` that minimizes the loss + λ Σ ``|w|`` by soft thresholds: w → S(w, lr λ).
 
-    S(w, t) moves w towards 0 by t, and what would pass 0 stays there (Parikh and Boyd, 2014,
-    eq. 6.9). The gradient of λ ``|w|`` in the loss would leave no weight at exactly zero. Adam
-    divides the gradient of the loss by its size, and not this step, so λ means something else there
-    than with SGD.
+    S(w, t) moves w towards 0 by t, and what would pass 0 stays there (Parikh and Boyd, 2014). The
+    gradient of λ ``|w|`` in the loss would leave no weight at exactly zero. Adam divides the
+    gradient of the loss by its size, and not this step, so λ means something else there than with
+    SGD.
 
     Args:
         model: the network to be trained. The weights of its plain layers shrink, biases do not.

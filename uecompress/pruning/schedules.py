@@ -25,7 +25,7 @@ def linear(density, progress):
 
 
 def cubic(density, progress):
-    """Zhu and Gupta (2018), eq. 1, from sparsity 0: s_t = s_f (1 − (1 − t)³), fast at first.
+    """Zhu and Gupta (2018), from sparsity 0: s_t = s_f (1 − (1 − t)³), fast at first.
 
     Args:
         density: the final one, 1 − s_f.

@@ -51,7 +51,7 @@ def random(model, batch=None, *, seed):
 
 
 def magnitude(model, batch=None):
-    """The size of each weight, ``|θ|``.
+    """The size of each weight, ``|θ|``, which is no saliency: no function of the outputs gives it.
 
     Args:
         model: a network.
@@ -64,7 +64,7 @@ def magnitude(model, batch=None):
 
 
 def lamp(model, batch=None):
-    """Layer-adaptive magnitude (Lee et al., 2021, eq. 3): a weight's share of what is left.
+    """Layer-adaptive magnitude (Lee et al., 2021): a weight's share of what is left.
 
     θ² is divided by the sum of θ² over the weights of the layer that are not smaller. So the
     largest weight of every layer has the score 1, and no layer is emptied before all have one.
@@ -91,9 +91,11 @@ def _lamp(weight):
 
 
 def snip(model, batch, *, loss=cross_entropy):
-    """Connection sensitivity (Lee et al., 2019, "SNIP", eq. 5): ``|θ ∂L/∂θ|``.
+    """Connection sensitivity (Lee et al., 2019, "SNIP"; eq. 4 of the lecture): ``|θ ∂L/∂θ|``.
 
-    The paper also divides by the sum of all scores, which ranks nothing otherwise.
+    The slope ``|∂L/∂θ|`` alone, the lecture's eq. 1, would be another score. The paper also divides
+    by the sum of all, which changes no order; its code scores biases, too, and draws new weights
+    for the network that it trains.
 
     Args:
         model: a network.
@@ -109,7 +111,7 @@ def snip(model, batch, *, loss=cross_entropy):
 
 
 def skeletonization(model, batch, *, loss=cross_entropy):
-    """Relevance (Mozer and Smolensky, 1989) of each weight: −θ ∂L/∂θ, the loss that it saves.
+    """Relevance (Mozer and Smolensky, 1989; eq. 3 of the lecture): −θ ∂L/∂θ, the loss it saves.
 
     A weight of negative relevance is one without which the loss would be lower, to first order;
     those go first. The relevance of a unit, −∂L/∂α for a factor α = 1 on its output, is the sum
@@ -130,12 +132,13 @@ def skeletonization(model, batch, *, loss=cross_entropy):
 
 
 def grasp(model, batch, *, temperature=200.0):
-    """Gradient flow (Wang et al., 2020, "GraSP", eq. 8): θ ⊙ Hg, with the logits over T.
+    """Gradient flow (Wang et al., 2020, "GraSP"): θ ⊙ Hg, with the logits divided by T.
 
     To make a weight smaller by the share ε changes ‖g‖², the rate at which training lowers the
-    loss, by −2ε θ ⊙ Hg. The paper's score is −θ ⊙ Hg, of which it removes the largest: the same
-    weights. g and H are those of the weights that are not zero. With T = 200 the softmax is nearly
-    linear, and what is left of H is the curvature of the network, not that of the loss.
+    loss, by −2ε θ ⊙ Hg. The paper's score, the lecture's eq. 5, is −θ ⊙ Hg, and it removes the
+    largest: the same weights. ‖g‖² is that of the weights that are not zero: if removed ones
+    counted, pruning in rounds would soon empty layers. With T = 200 the softmax is nearly linear,
+    and what is left of H is the curvature of the network, not that of the loss.
 
     Args:
         model: a network.

@@ -8,7 +8,7 @@ from uecompress.pruning.saliency import saliency_of
 
 
 def synflow(model, batch=None, *, input_shape):
-    """Synaptic flow (Tanaka et al., 2020, eq. 4), which sees no data: the saliency of R below.
+    """Synaptic flow (Tanaka et al., 2020; the lecture's eq. 11), without data: the saliency of R.
 
     R is the sum of the outputs of :func:`absolute` for an input of ones; in a chain of matrices it
     is 1ᵀ ``|W_L| ⋯ |W_1|`` 1. Scored once, it empties layers before other methods do; its use is in
