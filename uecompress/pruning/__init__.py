@@ -2,8 +2,8 @@
 
 from uecompress.pruning import scores
 from uecompress.pruning.choosing import top_units
-from uecompress.pruning.controls import reinitialized, scratch_b, scratch_e, uniform_width
 from uecompress.pruning.conservation import Neurons, bias_saliency, neuron_saliency
+from uecompress.pruning.controls import reinitialized, scratch_b, scratch_e, uniform_width
 from uecompress.pruning.erk import erk_densities, random_erk
 from uecompress.pruning.exemplars import exemplars
 from uecompress.pruning.gradual import gradual
