@@ -73,3 +73,20 @@ def test_tensors_are_named():
 def test_an_error_says_which_layer_it_is_about(kind):
     with pytest.raises(kind, match=r"^layer 'conv1': no$"), checks.naming("conv1"):
         raise kind("no")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+def test_one_number_that_is_not_finite_is_found_wherever_it_is(dtype, bad):
+    for place in (0, 500, 999):
+        weight = torch.randn(1000).to(dtype).requires_grad_()
+        checks.finite(weight=weight, bias=None)
+        weight.data[place] = bad
+        with pytest.raises(ValueError, match="weight contains NaN or infinity"):
+            checks.finite(bias=None, weight=weight.view(10, 100))
+
+
+def test_what_has_no_extremes_can_be_finite_too():
+    checks.finite(a=torch.zeros(0, 3), b=torch.arange(3), c=torch.ones(2, dtype=torch.complex64))
+    with pytest.raises(ValueError, match="c contains"):
+        checks.finite(c=torch.tensor([1 + 1j, complex("nan")]))

@@ -112,7 +112,11 @@ def flag(name, value):
 def finite(**tensors):
     """An error that names the first tensor that holds NaN or infinity; None is skipped."""
     for name, tensor in tensors.items():
-        if tensor is not None and not torch.isfinite(tensor).all():
+        if tensor is None:
+            continue
+        if tensor.is_floating_point() and tensor.numel():
+            tensor = torch.stack(tensor.detach().aminmax())  # one pass; NaN is both
+        if not torch.isfinite(tensor).all():
             raise ValueError(f"{name} contains NaN or infinity")
 
 

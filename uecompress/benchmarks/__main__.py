@@ -5,14 +5,15 @@ import argparse
 import torch
 
 import uecompress.benchmarks
-from uecompress.benchmarks import algebra, comparing, files, learning
+from uecompress.benchmarks import algebra, comparing, files, learning, pruning, zeros
 
 BENCHMARKS = {
     function.__name__: function
     for function in (
         algebra.svd, algebra.tt_svd, algebra.rounding, algebra.dot, algebra.inference,
         learning.fit, learning.ece, learning.ensemble, algebra.tt_linear,
-        files.storage, files.lengths,
+        files.storage, files.lengths, pruning.saliency, pruning.synflow,
+        zeros.sparse, zeros.units,
     )
 }  # fmt: skip
 

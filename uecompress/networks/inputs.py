@@ -7,6 +7,8 @@ member m sees ``x[m]``; anything else is (N, ...) and goes to every member as it
 
 import torch
 
+from uecompress import checks
+
 
 def example_axis(x):
     """The axis of the examples: 1 in (M, N, channels, height, width), 0 in any other (N, ...)."""
@@ -72,5 +74,4 @@ def check_inputs(model, x):
         raise TypeError(f"x is of {x.dtype}, but the network needs {dtype}")
     if x.ndim == 0 or x.shape[example_axis(x)] == 0:
         raise ValueError("the data are empty: x has no examples")
-    if not torch.isfinite(x).all():
-        raise ValueError("x contains NaN or infinity")
+    checks.finite(x=x)

@@ -13,20 +13,25 @@ def tensors_read(model):
     Found by tracing each module that is neither torch's nor ours with ``torch.fx``. Of one that
     cannot be traced nothing is known.
     """
+    names = [name for name, module in model.named_modules() if _may_read(module)]
+    if not names:
+        return set()
     # A forward may leave something on its module: it works on a copy, with the same parameters.
     model = copied(model, {id(parameter): parameter for parameter in model.parameters()})
     read = set()
-    for name, module in model.named_modules():
-        ours = type(module).__module__.startswith(KNOWN) and "forward" not in vars(module)
-        if ours or not module._modules:
-            continue
+    for name in names:
         try:
-            graph = _CallsOnly().trace(module)
+            graph = _CallsOnly().trace(model.get_submodule(name))
         except Exception:  # whatever a forward does with what is no tensor
             continue
         targets = {node.target for node in graph.nodes if node.op == "get_attr"}
         read |= {f"{name}.{target}".lstrip(".") for target in targets if "." in target}
     return read
+
+
+def _may_read(module):
+    ours = type(module).__module__.startswith(KNOWN) and "forward" not in vars(module)
+    return bool(module._modules) and not ours
 
 
 class _CallsOnly(fx.Tracer):
