@@ -6,13 +6,14 @@ import torch
 
 import uecompress.benchmarks
 from uecompress.benchmarks import algebra, comparing, files, learning
+from uecompress.benchmarks import sparse as zeros
 
 BENCHMARKS = {
     function.__name__: function
     for function in (
         algebra.svd, algebra.tt_svd, algebra.rounding, algebra.dot, algebra.inference,
         learning.fit, learning.ece, learning.ensemble, algebra.tt_linear,
-        files.storage, files.lengths,
+        files.storage, files.lengths, zeros.sparse, zeros.units,
     )
 }  # fmt: skip
 

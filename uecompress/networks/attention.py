@@ -83,6 +83,10 @@ class PositionEmbedding(nn.Module):
         super().__init__()
         self.tokens, self.width = checks.whole("tokens", tokens), checks.whole("width", width)
         self.weight = nn.Parameter(torch.empty(self.tokens, self.width))
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        """Draw the vectors."""
         nn.init.normal_(self.weight, std=0.3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
