@@ -11,7 +11,8 @@ trainings; the grids are among the results, as ``search``. Epochs and batch size
 was, densities and tolerances beforehand.
 """
 
-from uecompress.reproduce import bayesian, foreign, pruning_tickets
+from uecompress.reproduce import bayesian, foreign, pruning_rows, pruning_tickets
+from uecompress.reproduce import pruning_cases as cases
 from uecompress.reproduce import pruning_collapse as collapse
 from uecompress.reproduce import pruning_questions as questions
 from uecompress.reproduce import pruning_training as common
@@ -26,57 +27,58 @@ BEGUN = ("l1_refit", "slimming")  # after networks that need a search themselves
 
 def units(store):
     """What can be computed independently, the rows with published numbers first."""
-    bases = [(f"base {k} {n} {s}", bayesian.trained, (n, k, s)) for n, k, s in _bases()]
-    own = [name for name in METHODS if name not in (*BEGUN, "ticket", *LAST)]
-    rows = list(_published())
+    own = [name for name in METHODS if name not in (*BEGUN, *LAST, "ticket", "unpenalized")]
+    rows = list(cases.published())
     late = [case for case in rows if case[0] in BEGUN]
     soon = [case for case in rows if case[0] not in (*BEGUN, *LAST)]
-    chains = [(f"chain {kind} {s}", pruning_tickets.chain, (kind, s, n)) for kind, s, n in _chains()]
-    more = [case for case in _candidates() if case not in rows]
+    more = [case for case in cases.candidates() if case not in rows]
     return [
-        bases,
+        _named("base", bayesian.trained, cases.bases()),
         [(f"search {name}", common.search, (name,)) for name in own]
         + [("search imp", pruning_tickets.search, ())],
-        chains + [("{} {} {}".format(*case), common.row, case) for case in soon],
+        _named("row", pruning_rows.row, soon)
+        + _named("chain", pruning_tickets.chain, cases.chains()),
         [(f"search {name}", common.search, (name,)) for name in BEGUN]
-        + _named("imp", pruning_tickets.row, _tickets())
-        + _named("early", pruning_tickets.early_stop, _early()),
-        [("{} {} {}".format(*case), common.row, case) for case in late]
-        + _named("base row", common.base_row, _bases())
-        + _named("collapse", collapse.row, _collapse())
-        + _named("emptied", collapse.emptied, _emptied())
-        + _named("scratch", questions.scratch, _scratch()),
+        + _named("imp", pruning_tickets.row, cases.tickets())
+        + _named("early", pruning_tickets.early_stop, cases.early()),
+        _named("row", pruning_rows.row, late)
+        + _named("base row", pruning_rows.base_row, cases.bases())
+        + _named("collapse", collapse.row, cases.collapse())
+        + _named("emptied", collapse.emptied, cases.emptied())
+        + _named("scratch", questions.scratch, cases.scratch()),
         [("search ticket", pruning_tickets.ticket_search, ())]
-        + [("{} {} {}".format(*case), common.row, case) for case in more],
-        _named("ticket", pruning_tickets.candidate, _ticket_candidates())
-        + _named("variant", questions.variant, _variants())
-        + _named("unpruned", questions.unpruned, _unpruned())
-        + _named("on", pruning_tickets.on, _members()),
-        _named("members", questions.members, _ensembles()) + [("exemplars", questions.exemplars, ())],
+        + _named("row", pruning_rows.row, more),
+        _named("ticket", pruning_tickets.candidate, cases.ticket_candidates())
+        + _named("variant", questions.variant, cases.variants())
+        + _named("unpruned", questions.unpruned, cases.unpruned())
+        + _named("on", pruning_tickets.on, cases.members()),
+        _named("members", questions.members, cases.ensembles())
+        + [("exemplars", questions.exemplars, ())],
         [(f"search {name}", common.search, (name,)) for name in LAST],
-        [("{} {} {}".format(*case), common.row, case) for case in rows if case[0] in LAST],
+        _named("row", pruning_rows.row, [case for case in rows if case[0] in LAST]),
     ]
 
 
 def run(store):
     """All rows, the grids of the searches, the potential of each metric, and the questions."""
-    rows = [common.base_row(*case) for case in _bases()]
-    rows += [common.row(*case) for case in dict.fromkeys([*_published(), *_candidates()])]
-    rows += [pruning_tickets.candidate(*case) for case in _ticket_candidates()]
-    found = {name: common.search(name) for name in METHODS if name != "ticket"}
+    rows = [pruning_rows.base_row(*case) for case in cases.bases()]
+    weights = dict.fromkeys([*cases.published(), *cases.candidates()])  # some are both
+    rows += [pruning_rows.row(*case) for case in weights]
+    rows += [pruning_tickets.candidate(*case) for case in cases.ticket_candidates()]
+    found = {n: common.search(n) for n in METHODS if n not in ("ticket", "unpenalized")}
     found |= {"ticket": pruning_tickets.ticket_search(), "imp": pruning_tickets.search()}
     return {
         "search": found,
         "rows": rows,
-        "tickets": [pruning_tickets.row(*case) for case in _tickets()],
-        "early_stop": [pruning_tickets.early_stop(*case) for case in _early()],
-        "collapse": [collapse.row(*case) for case in _collapse()],
-        "emptied": [collapse.emptied(*case) for case in _emptied()],
-        "scratch": [questions.scratch(*case) for case in _scratch()],
+        "tickets": [pruning_tickets.row(*case) for case in cases.tickets()],
+        "early_stop": [pruning_tickets.early_stop(*case) for case in cases.early()],
+        "collapse": [collapse.row(*case) for case in cases.collapse()],
+        "emptied": [collapse.emptied(*case) for case in cases.emptied()],
+        "scratch": [questions.scratch(*case) for case in cases.scratch()],
         "potential": byte_potential(rows),
-        "variants": [questions.variant(*case) for case in _variants()],
-        "unpruned": [questions.unpruned(*case) for case in _unpruned()],
-        "members": [questions.members(*case) for case in _ensembles()],
+        "variants": [questions.variant(*case) for case in cases.variants()],
+        "unpruned": [questions.unpruned(*case) for case in cases.unpruned()],
+        "members": [questions.members(*case) for case in cases.ensembles()],
         "exemplars": questions.exemplars(),
         "frame": store.value("frame", foreign.frame_row),
     }
@@ -125,93 +127,6 @@ def artefacts():
     return files | {f"imp-{seed}.uec": bayesian.as_bytes(last)}
 
 
-def _named(what, function, cases):
+def _named(what, function, arguments):
     """One unit for each case."""
-    return [(" ".join(map(str, [what, *case])), function, case) for case in cases]
-
-
-def _bases():
-    """The ordinary networks that others begin with: (network, kind, seed)."""
-    lenet300, lenet5 = METHODS["magnitude"], METHODS["lenet5_magnitude"]
-    for kind in ("dense", "decay"):
-        yield from (("lenet300", kind, seed) for seed in lenet300["seeds"])
-    yield from (("lenet5", "dense", seed) for seed in lenet5["seeds"])
-
-
-def _published():
-    """(method, seed, density) of the rows of the table."""
-    for method, settings in METHODS.items():
-        yield from ((method, s, d) for d in settings["densities"] for s in settings["seeds"])
-
-
-def _candidates():
-    """(method, seed, density) of the byte potential."""
-    for method in POTENTIAL["methods"]:
-        if method != "ticket":
-            yield from ((method, *case) for case in _ticket_candidates())
-
-
-def _ticket_candidates():
-    return [(seed, d) for d in POTENTIAL["densities"] for seed in POTENTIAL["seeds"]]
-
-
-def _chains():
-    """(kind, seed, rounds) of the chains; those of the potential are longer."""
-    for seed in IMP["seeds"]:
-        longest = max(IMP["rows"]) + 1
-        if seed in POTENTIAL["seeds"]:
-            longest = max(longest, *(n for _, n in IMP["round_of"]))
-        yield "reset", seed, longest
-        yield "rewound", seed, max(IMP["rewound_rows"]) + 1
-
-
-def _tickets():
-    """(kind, seed, rounds) of the rows of tickets."""
-    kinds = {"reset": "rows", "rewound": "rewound_rows", "redrawn": "redrawn_rows"}
-    for kind, key in kinds.items():
-        yield from ((kind, seed, rounds) for rounds in IMP[key] for seed in IMP["seeds"])
-
-
-def _early():
-    return [(seed, w) for w in ("dense", "ticket", "redrawn") for seed in IMP["seeds"]]
-
-
-def _collapse():
-    settings = SETTINGS["collapse"]
-    return [
-        (name, rounds, seed)
-        for name in collapse.NAMES
-        for rounds in settings["rounds"]
-        if rounds == 1 or name not in ("random", "magnitude")  # whose scores stay as they are
-        for seed in settings["seeds"]
-    ]
-
-
-def _emptied():
-    return [(seed,) for seed in SETTINGS["collapse"]["seeds"]]
-
-
-def _scratch():
-    return [(way, seed) for way in ("e", "b", "uniform") for seed in SETTINGS["scratch"]["seeds"]]
-
-
-def _variants():
-    """(kind, method, seed) of the controls of masks: shuffled, without ink, with noise."""
-    seeds = METHODS["snip"]["seeds"]
-    kinds = [("shuffled", of) for of in SETTINGS["questions"]["shuffled"]]
-    return [(*kind, s) for kind in [*kinds, ("ink", "snip"), ("noise", "snip")] for s in seeds]
-
-
-def _unpruned():
-    seeds = METHODS["magnitude"]["seeds"]
-    return [(b, w, s) for b in ("dense", "decay") for w in questions.UNPRUNED for s in seeds]
-
-
-def _members():
-    """(mask, seed, rounds) of the members that share a mask."""
-    seeds, rounds = IMP["seeds"], SETTINGS["questions"]["mask_round"]
-    return [(mask, seed, rounds) for mask in seeds for seed in seeds]
-
-
-def _ensembles():
-    return [(mask,) for mask in (*IMP["seeds"], "own", "dense")]
+    return [(" ".join(map(str, [what, *case])), function, case) for case in arguments]

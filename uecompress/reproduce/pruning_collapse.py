@@ -10,6 +10,7 @@ from torch import nn
 from uecompress import data, networks, pruning
 from uecompress.pruning import scores
 from uecompress.randomness import seeded
+from uecompress.reproduce import pruning_rows
 from uecompress.reproduce import pruning_training as common
 from uecompress.reproduce.pruning_settings import SETTINGS
 from uecompress.reproduce.store import Store
@@ -84,6 +85,7 @@ def emptied(seed):
 
     It can only say how frequent the classes are: calibrated, and without any knowledge.
     """
+
     def make():
         model = networks.lenet300(seed=seed)
         layers = list(networks.plain_layers(model).values())
@@ -93,4 +95,4 @@ def emptied(seed):
         layers[2].bias.copy_(torch.bincount(y, minlength=10).log())
         return model, networks.lenet300(seed=seed)
 
-    return common.measured("emptied", seed, 0.0, make, "priors") | {"network": "lenet300"}
+    return pruning_rows.measured("emptied", seed, 0.0, make, "priors") | {"network": "lenet300"}

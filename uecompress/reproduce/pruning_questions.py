@@ -8,7 +8,7 @@ import torch
 
 from uecompress import data, networks, pruning, storage, uncertainty
 from uecompress.pruning import scores
-from uecompress.reproduce import bayesian, pruning_tickets
+from uecompress.reproduce import bayesian, pruning_rows, pruning_tickets
 from uecompress.reproduce import pruning_training as common
 from uecompress.reproduce.pruning_settings import SETTINGS
 from uecompress.reproduce.store import Store
@@ -46,10 +46,10 @@ def variant(kind, of, seed):
             lambda: common.finished(of, new, seed, density, choice, length),
         )
 
-    found = common.measured(
+    found = pruning_rows.measured(
         f"{of}_{kind}", seed, density, lambda: (model(), common.untrained(NETWORK, seed)), decided
     )
-    return found | {"network": NETWORK, "epochs": common.epochs(of)}
+    return found | {"network": NETWORK, "epochs": pruning_rows.epochs(of)}
 
 
 def masked(kind, of, seed, density, choice):
@@ -82,7 +82,7 @@ def unpruned(base, way, seed):
         return cut(model, way, seed, **settings), common.untrained(NETWORK, seed)
 
     decided = [base, way, SETTINGS[base][NETWORK], settings]
-    found = common.measured(f"{base}_{way}", seed, settings["share"], make, decided)
+    found = pruning_rows.measured(f"{base}_{way}", seed, settings["share"], make, decided)
     return found | {"method": way, "base": base, "network": NETWORK}
 
 
@@ -121,7 +121,7 @@ def members(mask):
         return networks.Ensemble(found), whole
 
     decided = [pruning_tickets.told(pruning_tickets.how()), rounds, seeds]
-    row = common.measured(f"members_{mask}", 0, rounds, make, decided)
+    row = pruning_rows.measured(f"members_{mask}", 0, rounds, make, decided)
     store = Store("pruning-shared", decided, common.VERSION)
     size = store.value(f"bytes-{mask}", lambda: shared_bytes(make()[0].members))
     return row | {"method": "members", "mask": mask, "shared_bytes": size}
@@ -201,5 +201,5 @@ def scratch(way, seed):
         model = store.network(f"{way}-{seed}", new, lambda: common.fit(new, longer, seed))
         return model, dense
 
-    found = common.measured(f"scratch_{way}", seed, density, make, decided)
+    found = pruning_rows.measured(f"scratch_{way}", seed, density, make, decided)
     return found | {"network": NETWORK}

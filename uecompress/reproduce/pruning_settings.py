@@ -92,7 +92,11 @@ SETTINGS = {
         # Searched by what is left of it after two epochs of tuning.
         "penalized": method(
             "new", 10, densities=[1.0],
-            search=(0.3, 3, {"penalty": [1e-5, 3e-5, 1e-4, 3e-4, 1e-3]}),
+            search=(0.3, 2, {"penalty": [1e-5, 3e-5, 1e-4, 3e-4, 1e-3]}),
+            network="cnn", seeds=THREE, bfloat16=True,
+        ),
+        "unpenalized": method(  # the control, with what was chosen for the former
+            "new", 10, densities=[1.0], search=(0.3, 2, {}),
             network="cnn", seeds=THREE, bfloat16=True,
         ),
         "slimming": method(

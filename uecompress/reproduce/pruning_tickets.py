@@ -6,7 +6,9 @@ import itertools
 import torch
 
 from uecompress import data, networks, pruning
+from uecompress.reproduce import pruning_rows
 from uecompress.reproduce import pruning_training as common
+from uecompress.reproduce.pruning_search import searched
 from uecompress.reproduce.pruning_settings import SETTINGS
 from uecompress.reproduce.store import Store
 
@@ -35,7 +37,7 @@ def search():
         rounds = _rounds(start, lambda network: common.fit(network, short, seed))
         return next(itertools.islice(rounds, settings["rounds"], None))[0]
 
-    return common.searched(store, "imp", settings["grid"], tried)
+    return searched(store, "imp", settings["grid"], tried)
 
 
 def _rounds(start, train):
@@ -83,6 +85,8 @@ def ticket(seed, rounds):
 
 def on(mask, seed, rounds):
     """The ticket of one seed with the first weights of another, trained: a network."""
+    if mask == seed:
+        return chain("reset", seed, rounds + 1)[-1][0]
     new = pruning.with_zeros_of(common.untrained(NETWORK, seed), ticket(mask, rounds))
     store = Store("pruning-tickets", ["redrawn", *told(how())], common.VERSION)
     return store.network(f"{mask}-{seed}-{rounds}", new, lambda: common.fit(new, how(), seed))
@@ -98,11 +102,13 @@ def row(kind, seed, rounds):
             model = chain(kind, seed, rounds + 1)[-1][0]
         return model, common.untrained(NETWORK, seed)
 
-    found = common.measured(f"imp_{kind}", seed, rounds, make, [kind, told(how())])
+    found = pruning_rows.measured(f"imp_{kind}", seed, rounds, make, [kind, told(how())])
     cost = IMP["rewound_epochs"] * (kind == "rewound") + (rounds + 1) * how()["epochs"]
-    return found | {"density": _density(found), "rounds": rounds, "network": NETWORK} | {
-        "epochs": cost
-    }
+    return (
+        found
+        | {"density": _density(found), "rounds": rounds, "network": NETWORK}
+        | {"epochs": cost}
+    )
 
 
 def _density(row):
@@ -123,8 +129,8 @@ def candidate(seed, density):
         return model, common.untrained(NETWORK, seed)
 
     decided = [common.described("ticket", choice), told(how())]
-    found = common.measured("ticket", seed, density, make, decided)
-    cost = rounds * how()["epochs"] + common.epochs("ticket")
+    found = pruning_rows.measured("ticket", seed, density, make, decided)
+    cost = rounds * how()["epochs"] + pruning_rows.epochs("ticket")
     return found | {"network": NETWORK, "epochs": cost}
 
 

@@ -1,4 +1,4 @@
-"""The networks of the ``pruning`` experiment: masked, trained, searched for, and measured."""
+"""The networks of the ``pruning`` experiment: begun, pruned, trained, and searched for."""
 
 import functools
 from collections import OrderedDict
@@ -6,15 +6,15 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-from uecompress import data, networks, pruning, training, uncertainty
+from uecompress import data, networks, pruning, training
 from uecompress.pruning import scores
-from uecompress.reproduce import bayesian, foreign, recipe
+from uecompress.reproduce import bayesian, recipe
+from uecompress.reproduce.pruning_search import searched
 from uecompress.reproduce.pruning_settings import SETTINGS
 from uecompress.reproduce.store import Store
 
 VERSION = 1
 METHODS = SETTINGS["methods"]
-UNITS = ("neurons", "slimming")  # which make a smaller network
 
 
 def untrained(name, seed):
@@ -114,7 +114,7 @@ def finished(method, model, seed, density, knobs, epochs):
         return fit(model, how, seed, after_step=after_step)
     if method == "rigl":
         return fit(model, how, seed, after_step=pruning.rigl(model, fraction=knobs["fraction"]))
-    if method == "penalized":
+    if method in ("penalized", "unpenalized"):
         return fit(model, how, seed, loss=pruning.slimming_loss(model, knobs["penalty"]))
     return fit(model, how, seed)
 
@@ -152,6 +152,8 @@ def trained(method, seed, density, *, ticket=None, told=None, knobs=None):
 
 def choice(method):
     """What the search has chosen: the knobs of a method by name."""
+    if method == "unpenalized":  # the control
+        return choice("penalized") | {"penalty": 0.0}
     return search(method)["choice"]
 
 
@@ -169,104 +171,3 @@ def search(method, ticket=None, told=None):
         return model
 
     return searched(store, method, how["grid"], tried, how["density"])
-
-
-def searched(store, name, grid, tried, density=1.0):
-    """A search of one knob after the other, each with the best of those before.
-
-    The best has the lowest NLL on the validation split, of those that are as sparse as asked for.
-
-    Args:
-        store, name: where it is kept, and how it is called.
-        grid: the values of each knob; the search begins with those in the middle.
-        tried: a function knobs -> trained network.
-        density: the share of weights that may be left.
-
-    Returns:
-        A dict: "grid", the knobs with what came out, and "choice", the best knobs.
-    """
-
-    def compute():
-        rows, chosen = [], {knob: values[len(values) // 2] for knob, values in grid.items()}
-        for knob, values in grid.items():
-            for value in values:
-                knobs = chosen | {knob: value}
-                if not any(row["knobs"] == knobs for row in rows):
-                    one = "-".join(map(str, [name, *knobs.values()]))
-                    found = store.value(one, lambda k=knobs: validation(tried(k)))
-                    rows.append({"knobs": knobs} | found)
-            best = min(rows, key=lambda row: (row["density"] > 1.001 * density, row["nll"]))
-            chosen = best["knobs"]
-        return {"grid": rows, "choice": chosen}
-
-    return store.value(f"search-{name}", compute)
-
-
-def validation(model):
-    """NLL and error on the validation split, and the share of weights that are left."""
-    x, y = data.load("mnist", "validation")
-    log_probs = uncertainty.predict(model, x, batch_size=100)
-    sizes = [layer.weight.numel() for _, layer in networks.linear_and_conv_layers(model)]
-    return {
-        "nll": round(uncertainty.nll(log_probs, y), 6),
-        "error": round(100 * (1 - uncertainty.accuracy(log_probs, y)), 2),
-        "density": round(networks.nonzero_weights(model) / sum(sizes), 6),
-    }
-
-
-def row_of(model, dense):
-    """The card of a network, with its foreign sets and the weights of its layers."""
-    layers = [layer.weight for _, layer in networks.linear_and_conv_layers(model)]
-    return (
-        bayesian.quality(model, dense, None)
-        | foreign.row(model, batch_size=100)
-        | {
-            "shapes": [list(weight.shape) for weight in layers],
-            "nonzero_weights": [int(weight.count_nonzero()) for weight in layers],
-        }
-    )
-
-
-def measured(method, seed, density, make, told):
-    """The row of one network, kept in the store.
-
-    Args:
-        method, seed, density: its names.
-        make: a function without arguments that gives the network and the one before compression.
-        told: what decides it.
-    """
-    store = Store("pruning-cards", [told, SETTINGS["foreign"]], VERSION)
-    row = store.value(f"{method}-{density}-{seed}", lambda: row_of(*make()))
-    return {"method": method, "density": density, "seed": seed} | row
-
-
-def row(method, seed, density):
-    """The row of a method that needs no ticket, with the epochs of all trainings before it."""
-
-    def make():
-        return trained(method, seed, density), untrained(METHODS[method]["network"], seed)
-
-    found = measured(method, seed, density, make, described(method))
-    return found | {"network": METHODS[method]["network"], "epochs": epochs(method)}
-
-
-def epochs(method):
-    """The epochs of a method's training and of those that it begins with."""
-    settings = METHODS[method]
-    start = settings["start"]
-    if start in METHODS:
-        before = epochs(start)
-    else:
-        before = 0 if start == "new" else SETTINGS[start][settings["network"]]["epochs"]
-    return before + settings["training"]["epochs"]
-
-
-def base_row(network, kind, seed):
-    """The row of an ordinary network, "dense" or "decay"."""
-
-    def make():
-        return bayesian.trained(network, kind, seed), untrained(network, seed)
-
-    how = SETTINGS[kind][network]
-    found = measured(kind, seed, 1.0, make, [network, how])
-    return found | {"network": network, "epochs": how["epochs"]}
