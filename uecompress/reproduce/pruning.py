@@ -34,11 +34,11 @@ def units(store):
     more = [case for case in cases.candidates() if case not in rows]
     return [
         _named("base", bayesian.trained, cases.bases()),
-        [(f"search {name}", common.search, (name,)) for name in own]
-        + [("search imp", pruning_tickets.search, ())],
+        _named("search", common.search, [(name,) for name in own])
+        + _named("search imp", pruning_tickets.search, [()]),
         _named("row", pruning_rows.row, soon)
         + _named("chain", pruning_tickets.chain, cases.chains()),
-        [(f"search {name}", common.search, (name,)) for name in BEGUN]
+        _named("search", common.search, [(name,) for name in BEGUN])
         + _named("imp", pruning_tickets.row, cases.tickets())
         + _named("early", pruning_tickets.early_stop, cases.early()),
         _named("row", pruning_rows.row, late)
@@ -46,15 +46,15 @@ def units(store):
         + _named("collapse", collapse.row, cases.collapse())
         + _named("emptied", collapse.emptied, cases.emptied())
         + _named("scratch", questions.scratch, cases.scratch()),
-        [("search ticket", pruning_tickets.ticket_search, ())]
+        _named("search ticket", pruning_tickets.ticket_search, [()])
         + _named("row", pruning_rows.row, more),
         _named("ticket", pruning_tickets.candidate, cases.ticket_candidates())
         + _named("variant", questions.variant, cases.variants())
         + _named("unpruned", questions.unpruned, cases.unpruned())
         + _named("on", pruning_tickets.on, cases.members()),
         _named("members", questions.members, cases.ensembles())
-        + [("exemplars", questions.exemplars, ())],
-        [(f"search {name}", common.search, (name,)) for name in LAST],
+        + _named("exemplars", questions.exemplars, [()]),
+        _named("search", common.search, [(name,) for name in LAST]),
         _named("row", pruning_rows.row, [case for case in rows if case[0] in LAST]),
     ]
 

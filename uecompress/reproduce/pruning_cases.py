@@ -28,6 +28,7 @@ def candidates():
 
 
 def ticket_candidates():
+    """(seed, density) of the byte potential."""
     return [(seed, d) for d in POTENTIAL["densities"] for seed in POTENTIAL["seeds"]]
 
 
@@ -49,10 +50,12 @@ def tickets():
 
 
 def early():
+    """(seed, which) of the early stops."""
     return [(seed, w) for w in ("dense", "ticket", "redrawn") for seed in IMP["seeds"]]
 
 
 def collapse():
+    """(score, rounds, seed) of the table of layer collapse."""
     settings = SETTINGS["collapse"]
     return [
         (name, rounds, seed)
@@ -64,10 +67,12 @@ def collapse():
 
 
 def emptied():
+    """(seed,) of the networks without a middle layer."""
     return [(seed,) for seed in SETTINGS["collapse"]["seeds"]]
 
 
 def scratch():
+    """(way, seed) of the networks with new weights."""
     return [(way, seed) for way in ("e", "b", "uniform") for seed in SETTINGS["scratch"]["seeds"]]
 
 
@@ -79,6 +84,7 @@ def variants():
 
 
 def unpruned():
+    """(base, way, seed) of the networks that are cut and not trained again."""
     seeds = METHODS["magnitude"]["seeds"]
     return [
         (b, w, s) for b in ("dense", "decay") for w in pruning_questions.UNPRUNED for s in seeds
@@ -92,4 +98,5 @@ def members():
 
 
 def ensembles():
+    """(mask,) of the ensembles."""
     return [(mask,) for mask in (*IMP["seeds"], "own", "dense")]

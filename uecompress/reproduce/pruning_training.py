@@ -87,7 +87,7 @@ def prepared(method, seed, density, knobs, ticket=None):
         score = functools.partial(scores.synflow, input_shape=shape)
         return pruning.prune_in_rounds(start, score, density=density, rounds=SETTINGS["rounds"])
     score = {
-        "magnitude": scores.magnitude,
+        "magnitude": scores.lamp if knobs.get("lamp") else scores.magnitude,
         "random": lambda m: scores.random(m, seed=seed),
         "snip": lambda m: scores.snip(m, batch(seed, SETTINGS["batch"])),
         "grasp": lambda m: scores.grasp(
