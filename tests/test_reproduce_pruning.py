@@ -270,6 +270,23 @@ def test_one_round_of_synflow_empties_a_layer_before_many_do(small):
     assert ones["largest"] < many["largest"] <= many["limit"]
 
 
+def test_biases_let_synflow_empty_the_first_layers(small):
+    row = pruning_collapse.row("synflow", 100, 0)
+    assert row["half_without_biases"]
+    assert not row["half"]
+
+
+def test_exemplars_are_images_that_can_be_drawn(small):
+    x, y = data.load("mnist", "test")
+    found = pruning_questions.exemplars()
+    assert found["images"]
+    assert found["labels"] == y[found["pruned"]].tolist()
+    assert all(a != b for a, b in zip(found["dense_says"], found["pruned_says"], strict=True))
+    for place, image in zip(found["pruned"], found["images"], strict=False):
+        pixels = torch.frombuffer(bytearray.fromhex(image), dtype=torch.uint8).view(1, 28, 28)
+        assert (pixels / 255 - x[place]).abs().max() < 0.5 / 255 + 1e-6
+
+
 def test_a_network_without_a_middle_is_calibrated_and_knows_nothing(small):
     row = pruning_collapse.emptied(0)
     assert row["auroc"] == row["auroc_omniglot"] == 0.5

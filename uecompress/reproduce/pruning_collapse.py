@@ -53,7 +53,9 @@ def row(name, rounds, seed):
     """The largest compression on the grid up to which no layer is empty.
 
     Returns:
-        A dict with "largest", and with "half", whether the LeNet-300-100 is alive at half of N/L.
+        A dict with "largest", and with "half", whether the LeNet-300-100 is alive at half of N/L,
+        and "half_without_biases", the same with biases that are zero: what others bring is flow
+        too, which the layers after it get, and not those before.
     """
     settings = SETTINGS["collapse"]
     decided = [settings["widths"], settings["steps_per_decade"], SETTINGS["batch"]]
@@ -67,11 +69,15 @@ def row(name, rounds, seed):
                 break
             largest = ratio
         lenet = networks.lenet300(seed=seed)
-        half = pruning.maximal_critical_compression(lenet) / 2
+        half, silent = pruning.maximal_critical_compression(lenet) / 2, networks.plain(lenet)
+        with torch.no_grad():
+            for layer in networks.plain_layers(silent).values():
+                layer.bias.zero_()
         return {
             "largest": round(largest, 2),
             "limit": round(limit, 2),
             "half": alive(lenet, found, half, rounds),
+            "half_without_biases": alive(silent, found, half, rounds),
         }
 
     store = Store("pruning-collapse", decided, common.VERSION)

@@ -147,15 +147,17 @@ def exemplars():
     """The test images that networks see differently, beside what two dense populations do.
 
     Returns:
-        A dict: "pruned" and "control", each with the places of such images in the test split; and
-        of the former their labels and the modal labels that both populations give.
+        A dict: "pruned" and "control", each with the places of such images in the test split; of
+        the former their labels, the modal labels that both populations give, and the first images,
+        28 x 28 bytes each, in hexadecimal digits.
     """
     seeds, density = SETTINGS["methods"]["magnitude"]["seeds"], QUESTIONS["exemplars"]
-    decided = [common.described("magnitude"), seeds, density, SETTINGS["dense"][NETWORK]]
+    ordinary = [SETTINGS[kind][NETWORK] for kind in ("dense", "decay")]
+    decided = [common.described("magnitude"), seeds, density, QUESTIONS["shown"], ordinary]
 
     def compute():
         x, y = data.load("mnist", "test")
-        ask = functools.partial(uncertainty.predict, x=x)
+        grey, ask = (255 * x).round().byte(), functools.partial(uncertainty.predict, x=x)
         populations = {
             kind: torch.cat([ask(bayesian.trained(NETWORK, kind, seed)) for seed in seeds])
             for kind in ("decay", "dense")
@@ -167,6 +169,9 @@ def exemplars():
             "pruned": found.tolist(),
             "control": control.nonzero().flatten().tolist(),
             "labels": y[found].tolist(),
+            "images": [
+                image.numpy().tobytes().hex() for image in grey[found][: QUESTIONS["shown"]]
+            ],
             "dense_says": populations["decay"][:, found].argmax(-1).mode(0).values.tolist(),
             "pruned_says": pruned[:, found].argmax(-1).mode(0).values.tolist(),
         }
