@@ -14,6 +14,7 @@ from uecompress.reproduce import (
     pruning_collapse,
     pruning_questions,
     pruning_rows,
+    pruning_scratch,
     pruning_tickets,
 )
 from uecompress.reproduce import pruning as experiment
@@ -260,7 +261,7 @@ def test_scratch_training_gets_the_arithmetic_of_the_dense_network(small, monkey
         common, "fit", lambda m, how, seed, **k: seen.append(how["epochs"]) or fit(m, how, seed)
     )
     for way in ("e", "b", "uniform"):
-        pruning_questions.scratch(way, 0)
+        pruning_scratch.row(way, 0)
     sizes = [784 * 12 + 12 * 8 + 8 * 10, 784 * 6 + 6 * 4 + 4 * 10]
     assert seen == [1, sizes[0] // sizes[1], 1]
 

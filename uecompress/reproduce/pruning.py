@@ -11,7 +11,7 @@ trainings; the grids are among the results, as ``search``. Epochs and batch size
 was, densities and tolerances beforehand.
 """
 
-from uecompress.reproduce import bayesian, foreign, pruning_rows, pruning_tickets
+from uecompress.reproduce import bayesian, foreign, pruning_rows, pruning_scratch, pruning_tickets
 from uecompress.reproduce import pruning_cases as cases
 from uecompress.reproduce import pruning_collapse as collapse
 from uecompress.reproduce import pruning_questions as questions
@@ -45,7 +45,7 @@ def units(store):
         + _named("base row", pruning_rows.base_row, cases.bases())
         + _named("collapse", collapse.row, cases.collapse())
         + _named("emptied", collapse.emptied, cases.emptied())
-        + _named("scratch", questions.scratch, cases.scratch()),
+        + _named("scratch", pruning_scratch.row, cases.scratch()),
         _named("search ticket", pruning_tickets.ticket_search, [()])
         + _named("row", pruning_rows.row, more),
         _named("ticket", pruning_tickets.candidate, cases.ticket_candidates())
@@ -74,7 +74,7 @@ def run(store):
         "early_stop": [pruning_tickets.early_stop(*case) for case in cases.early()],
         "collapse": [collapse.row(*case) for case in cases.collapse()],
         "emptied": [collapse.emptied(*case) for case in cases.emptied()],
-        "scratch": [questions.scratch(*case) for case in cases.scratch()],
+        "scratch": [pruning_scratch.row(*case) for case in cases.scratch()],
         "potential": byte_potential(rows),
         "variants": [questions.variant(*case) for case in cases.variants()],
         "unpruned": [questions.unpruned(*case) for case in cases.unpruned()],
