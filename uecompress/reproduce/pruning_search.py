@@ -1,0 +1,46 @@
+"""The validation search of the ``pruning`` experiment, whose whole grid is kept."""
+
+from uecompress import data, networks, uncertainty
+
+
+def searched(store, name, grid, tried, density=1.0):
+    """A search of one knob after the other, each with the best of those before.
+
+    The best has the lowest NLL on the validation split, of those that are as sparse as asked for.
+
+    Args:
+        store, name: where it is kept, and how it is called.
+        grid: the values of each knob; the search begins with those in the middle.
+        tried: a function knobs -> trained network.
+        density: the share of weights that may be left.
+
+    Returns:
+        A dict: "grid", the knobs with what came out, and "choice", the best knobs.
+    """
+
+    def compute():
+        rows, chosen = [], {knob: values[len(values) // 2] for knob, values in grid.items()}
+        for knob, values in grid.items():
+            for value in values:
+                knobs = chosen | {knob: value}
+                if not any(row["knobs"] == knobs for row in rows):
+                    one = "-".join(map(str, [name, *knobs.values()]))
+                    found = store.value(one, lambda k=knobs: validation(tried(k)))
+                    rows.append({"knobs": knobs} | found)
+            best = min(rows, key=lambda row: (row["density"] > 1.001 * density, row["nll"]))
+            chosen = best["knobs"]
+        return {"grid": rows, "choice": chosen}
+
+    return store.value(f"search-{name}", compute)
+
+
+def validation(model):
+    """NLL and error on the validation split, and the share of weights that are left."""
+    x, y = data.load("mnist", "validation")
+    log_probs = uncertainty.predict(model, x, batch_size=100)
+    sizes = [layer.weight.numel() for _, layer in networks.linear_and_conv_layers(model)]
+    return {
+        "nll": round(uncertainty.nll(log_probs, y), 6),
+        "error": round(100 * (1 - uncertainty.accuracy(log_probs, y)), 2),
+        "density": round(networks.nonzero_weights(model) / sum(sizes), 6),
+    }
