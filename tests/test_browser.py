@@ -34,7 +34,7 @@ STICKING_OUT = """() => {
   const width = document.documentElement.clientWidth;
   const scrolls = (e) => ['auto', 'scroll', 'hidden'].includes(getComputedStyle(e).overflowX);
   const framed = (e) => e && e !== document.body && (scrolls(e) || framed(e.parentElement));
-  return [...document.querySelectorAll('.bd-article *:not(.headerlink)')]
+  return [...document.querySelectorAll('.bd-article *')]
     .filter((e) => e.getBoundingClientRect().width && e.getBoundingClientRect().right > width + 1)
     .filter((e) => !framed(e))
     .map((e) => `${e.tagName}: ${e.textContent.trim().slice(0, 60)}`);
