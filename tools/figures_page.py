@@ -19,10 +19,7 @@ def page():
     blocks = []
     for name, notebook in collected.notebooks():
         if rows := figures(notebook):
-            lines = [
-                [f"{{numref}}`{{number}} <{label}>`", caption.replace("|", r"\|")]
-                for label, caption in rows
-            ]
+            lines = [[numbered(label), caption.replace("|", r"\|")] for label, caption in rows]
             blocks += [collected.heading(name, notebook)]
             blocks += [collected.table(["figure", "caption"], lines)]
     if not blocks:
