@@ -2,6 +2,7 @@
 
 import pytest
 
+from uecompress import data
 from uecompress.reproduce.store import Store, read
 
 
@@ -18,6 +19,20 @@ def check(experiment):
     assert len(names) == len(set(names))
     _, computed = watched(experiment.run, (store,))
     assert {path.stem for path in computed} <= {"frame"}  # seconds of work, without a network
+
+
+def digits_for_mnist(monkeypatch, tmp_path, count):
+    """So many digits and letters in place of the sets of MNIST's scale, and an empty cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    load = data.load
+
+    def some(name, split):
+        names = {"mnist": "digits", "notmnist": "glyphs", "omniglot": "glyphs"}
+        x, y = load(names[name], split)
+        few = slice(count, 2 * count) if name == "omniglot" else slice(count)
+        return x[few], y[few]
+
+    monkeypatch.setattr(data, "load", some)
 
 
 def watched(function, arguments):

@@ -85,14 +85,7 @@ def test_the_lead_in_doubt_is_one_on_notmnist_alone(method):
 @pytest.fixture
 def small(monkeypatch, tmp_path):
     """Sixty digits for MNIST, a tiny network, one epoch, and a cache of its own."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    load = data.load
-
-    def some(name, split):
-        names = {"mnist": "digits", "notmnist": "glyphs", "omniglot": "glyphs"}
-        x, y = load(names[name], split)
-        few = slice(60, 120) if name == "omniglot" else slice(60)
-        return x[few], y[few]
+    reproduced.digits_for_mnist(monkeypatch, tmp_path, 60)
 
     def lenet300(seed):
         with torch.random.fork_rng():
@@ -101,7 +94,6 @@ def small(monkeypatch, tmp_path):
                 torch.nn.Flatten(), torch.nn.Linear(784, 8), torch.nn.ReLU(), torch.nn.Linear(8, 10)
             )
 
-    monkeypatch.setattr(data, "load", some)
     monkeypatch.setattr(networks, "lenet300", lenet300)
     training = bayesian_settings.ordinary(1, 1e-3, batch_size=20)
     monkeypatch.setitem(bayesian.DENSE, "lenet300", training)

@@ -46,16 +46,8 @@ def tiny(seed):
 @pytest.fixture
 def small(monkeypatch, tmp_path):
     """Forty digits for MNIST, small networks, one epoch, two values of each knob, one seed."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    load = data.load
+    reproduced.digits_for_mnist(monkeypatch, tmp_path, 40)
 
-    def some(name, split):
-        names = {"mnist": "digits", "notmnist": "glyphs", "omniglot": "glyphs"}
-        x, y = load(names[name], split)
-        few = slice(40, 80) if name == "omniglot" else slice(40)
-        return x[few], y[few]
-
-    monkeypatch.setattr(data, "load", some)
     monkeypatch.setattr(networks, "lenet300", tiny)
     for kind in (bayesian_settings.DENSE, bayesian_settings.DECAY):
         for network in kind:

@@ -289,10 +289,8 @@ LINTS = (
 
 
 def main(paths):
-    found = []
-    for path in map(Path, paths):
-        notebook = nbformat.read(path, as_version=4)
-        found += [f"{path}: {message}" for lint in LINTS for message in lint(notebook, path)]
+    read = [(path, nbformat.read(path, as_version=4)) for path in map(Path, paths)]
+    found = [f"{p}: {message}" for p, nb in read for lint in LINTS for message in lint(nb, p)]
     print("\n".join(found) or "Every chapter has its form.")
     return int(bool(found))
 
