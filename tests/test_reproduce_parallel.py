@@ -51,6 +51,11 @@ def about(units, name):
     return units.value(name, lambda: [os.getpid(), torch.get_num_threads()])
 
 
+def flushing(units, name):
+    """A unit with a number too small to be normal."""
+    return units.value(name, lambda: float(torch.full((64,), 1e-30) @ torch.full((64,), 1e-10)))
+
+
 def failing(units, name):
     """A unit that says something, then fails."""
     print("last words", file=sys.stderr)
@@ -105,6 +110,14 @@ def test_other_processes_have_the_threads_of_this_one():
     pids, threads = zip(*(about(units, name) for name in "abcd"), strict=True)
     assert set(threads) == {2}
     assert os.getpid() not in pids
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_units_compute_without_denormal_numbers_and_leave_none_of_that_behind(jobs):
+    units = Store("flushing", {"jobs": jobs}, 1)
+    parallel.compute([[("tiny", flushing, (units, "tiny"))]], jobs=jobs)
+    assert flushing(units, "tiny") == 0
+    assert flushing(units, "afterwards") > 0
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
