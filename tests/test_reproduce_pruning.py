@@ -252,10 +252,24 @@ def test_scratch_training_gets_the_arithmetic_of_the_dense_network(small, monkey
     monkeypatch.setattr(
         common, "fit", lambda m, how, seed, **k: seen.append(how["epochs"]) or fit(m, how, seed)
     )
-    for way in ("e", "b", "uniform"):
+    for way in ("e", "b"):
         pruning_scratch.row(way, 0)
     sizes = [784 * 12 + 12 * 8 + 8 * 10, 784 * 6 + 6 * 4 + 4 * 10]
-    assert seen == [1, sizes[0] // sizes[1], 1]
+    assert seen == [1, sizes[0] // sizes[1]]
+
+
+def test_found_widths_are_compared_with_uniform_ones_of_as_many_parameters(small, monkeypatch):
+    def loud(model, batch):  # 8 units of the first layer, and 2 of the second
+        score = {name: 1e-6 * weight for name, weight in pruning.scores.magnitude(model).items()}
+        score["linear1"][:8] = 2
+        score["linear2"][:2] = 1
+        return score
+
+    monkeypatch.setattr(pruning_scratch.scores, "snip", loud)
+    found, uniform = (pruning_scratch.row(way, 0) for way in ("found", "uniform"))
+    assert found["shapes"] == [[8, 784], [2, 8], [10, 2]]  # half of 20 units
+    # 7/12 of the units of each layer: with 8 and 5 it would have 6,385 parameters, not 6,328.
+    assert uniform["shapes"] == [[7, 784], [4, 7], [10, 4]]
 
 
 def test_one_round_of_synflow_empties_a_layer_before_many_do(small):

@@ -73,7 +73,8 @@ def emptied():
 
 def scratch():
     """(way, seed) of the networks with new weights."""
-    return [(way, seed) for way in ("e", "b", "uniform") for seed in SETTINGS["scratch"]["seeds"]]
+    ways = ("e", "b", "found", "uniform")
+    return [(way, seed) for way in ways for seed in SETTINGS["scratch"]["seeds"]]
 
 
 def variants():

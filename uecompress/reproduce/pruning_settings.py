@@ -11,12 +11,12 @@ the CNN 30 s (both with bfloat16); a row, with its file and foreign sets, 4.6 s,
 | 3 rows: LeNet-5, 3 seeds, magnitude 7, SNIP 9; CNN with and without a penalty 32 | 12 | 49 |
 | 3 IMP chains: 5 of 16 or 21 rounds 31, 5 rewound ones of 13 rounds 21 | 10 | 52 |
 | 4 rows of tickets, redrawn ones trained 10; early stops 6; searches for refits 5 | 87 | 21 |
-| 5 refits 5; ordinary rows 2; collapse 4; scratch 14 | 63 | 25 |
+| 5 refits 5; ordinary rows 2; collapse 4; scratch 20 | 66 | 31 |
 | 6 byte potential: magnitude 9, SNIP 8, SynFlow 11, ERK 13, search for tickets 3 | 49 | 44 |
 | 7 tickets 16; other masks 22; cut and not trained 4; members with one mask 7 | 113 | 49 |
 | 8 ensembles, exemplars | 8 | 3 |
 | 9 gradual pruning and RigL, whose rows no published number judges | 12 | 17 |
-| all | 449 | 416 |
+| all | 452 | 422 |
 """
 
 from uecompress.reproduce import foreign
