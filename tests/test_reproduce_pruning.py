@@ -268,8 +268,8 @@ def test_found_widths_are_compared_with_uniform_ones_of_as_many_parameters(small
     monkeypatch.setattr(pruning_scratch.scores, "snip", loud)
     found, uniform = (pruning_scratch.row(way, 0) for way in ("found", "uniform"))
     assert found["shapes"] == [[8, 784], [2, 8], [10, 2]]  # half of 20 units
-    # 7/12 of the units of each layer: with 8 and 5 it would have 6,385 parameters, not 6,328.
-    assert uniform["shapes"] == [[7, 784], [4, 7], [10, 4]]
+    # 5/8 of the units of each layer: with 8 and 5 it would have 6,385 parameters, not 6,328.
+    assert uniform["shapes"] == [[7, 784], [5, 7], [10, 5]]
 
 
 def test_one_round_of_synflow_empties_a_layer_before_many_do(small):
