@@ -45,8 +45,8 @@ def leak():
             "the other way round: what enters minus what leaves": lambda made, bias, read: (
                 _leaves(read) - _enters(made) - bias
             ),
-            "rows are outputs: the neurons are axis 0 of their layer and axis 1 of the next": (
-                lambda made, bias, read: _leaves(made) - _enters(read)
+            "the law is about scores with their signs: leave them": lambda made, bias, read: (
+                _enters(made.abs()) + bias.abs() - _leaves(read.abs())
             ),
             "this is one sum for the whole layer: give one for each neuron": (
                 lambda made, bias, read: made.sum() + bias.sum() - read.sum()
