@@ -4,9 +4,10 @@ import copy
 
 import torch
 
-from uecompress import networks, pruning
+from uecompress import networks
 from uecompress.exercises.function import Function
 from uecompress.exercises.number import Number
+from uecompress.pruning.masks import keep_top
 
 DENSITY = 0.1  # of the experiment
 
@@ -109,11 +110,12 @@ def _rescaled(network, c):
     return result
 
 
+@torch.no_grad()
 def _shared(network, other):
     """The share of the places that magnitude keeps in one network that it keeps in another."""
     masks = []
     for model in (network, other):
-        left = pruning.prune(model, pruning.scores.magnitude(model), density=DENSITY)
-        layers = networks.plain_layers(left).values()
-        masks.append(torch.cat([(layer.weight != 0).flatten() for layer in layers]))
+        layers = networks.plain_layers(model).values()
+        sizes = torch.cat([layer.weight.abs().flatten() for layer in layers])
+        masks.append(keep_top(sizes, round(DENSITY * len(sizes))))
     return ((masks[0] & masks[1]).sum() / masks[0].sum()).item()
