@@ -41,7 +41,7 @@ def safe():
             (layers((4, 4), (30, 4), (2, 30)),),
             (layers((9, 9), (9, 9)),),
             ([half, half.clone()],),
-            (layers((1, 2), (1, 1)),),
+            ([torch.tensor([[2.0, 10.0]]).double(), torch.tensor([[12.0]]).double()],),
         ],
         {
             "less than R, not R itself: four scores that sum to R can be a whole layer": (
