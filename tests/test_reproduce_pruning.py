@@ -20,7 +20,7 @@ from uecompress.reproduce import (
 from uecompress.reproduce import pruning as experiment
 from uecompress.reproduce import pruning_training as common
 from uecompress.reproduce.__main__ import choice
-from uecompress.reproduce.pruning_search import searched
+from uecompress.reproduce.pruning_search import beyond, searched
 from uecompress.reproduce.pruning_settings import SETTINGS
 from uecompress.reproduce.store import Store
 
@@ -171,6 +171,48 @@ def test_a_search_takes_one_knob_after_the_other_and_the_lowest_nll_of_the_spars
     assert tried == [(1, 0), (2, 0), (3, 0), (1, 5), (1, 9)]
     assert found["choice"] == {"a": 1, "b": 5}
     assert len(found["grid"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("knob", "tried", "best"),
+    [
+        ("lr", [1, 2, 4, 8, 16], 8.0),  # 16 is worse than 8
+        ("fraction", [1, 2, 4], 4),  # a share ends at 1
+    ],
+)
+def test_a_search_goes_on_where_an_end_is_the_best(tmp_path, monkeypatch, knob, tried, best):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(
+        "uecompress.reproduce.pruning_search.validation",
+        lambda value: {"nll": abs(value - 9.0), "density": 1.0},
+    )
+    found = searched(Store("test", {}, 1), "demo", {knob: [1, 2, 4]}, lambda knobs: knobs[knob])
+    assert [row["knobs"][knob] for row in found["grid"]] == tried
+    assert found["choice"] == {knob: best}
+
+
+def test_a_search_takes_the_sparsest_where_none_is_sparse_enough(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(
+        "uecompress.reproduce.pruning_search.validation",
+        lambda value: {"nll": value, "density": 1 - value / 10},
+    )
+    grid = {"fraction": [1, 2, 4]}
+    found = searched(Store("test", {}, 1), "demo", grid, lambda k: k["fraction"], 0.1)
+    assert found["choice"] == {"fraction": 4}
+
+
+@pytest.mark.parametrize(
+    ("values", "best", "more"),
+    [
+        ([3e-4, 1.2e-3, 5e-3], 5e-3, [0.021]),
+        ([1e-5, 3e-5, 1e-4], 1e-5, [3.3e-6]),
+        ([0.0, 1e-5, 3e-5], 0.0, []),
+        ([0.1, 0.2, 0.3], 0.2, []),
+    ],
+)
+def test_what_lies_beyond_the_values_tried(values, best, more):
+    assert beyond(values, best) == pytest.approx(more)
 
 
 def test_tickets_have_their_first_weights_and_the_paper_s_densities(small):

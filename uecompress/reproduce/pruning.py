@@ -6,9 +6,9 @@ the dense network with tuned weight decay. ``python -m uecompress.reproduce prun
 small networks of the first seed as files.
 
 How the settings were chosen: the rate, the weight decay and a method's own knob by the validation
-NLL of the first seed at one density, one after the other, of five values each, mostly in shorter
-trainings; the grids are among the results, as ``search``. Epochs and batch sizes by the time there
-was, densities and tolerances beforehand.
+NLL of the first seed at one density, one after the other, of five values each and more where the
+last was the best, mostly in shorter trainings; the grids are among the results, as ``search``.
+Epochs and batch sizes by the time there was, densities and tolerances beforehand.
 """
 
 from uecompress.reproduce import bayesian, foreign, pruning_rows, pruning_scratch, pruning_tickets

@@ -2,15 +2,19 @@
 
 from uecompress import data, networks, uncertainty
 
+ENDLESS = ("lr", "weight_decay", "penalty", "temperature")  # which go on where an end is the best
+
 
 def searched(store, name, grid, tried, density=1.0):
     """A search of one knob after the other, each with the best of those before.
 
-    The best has the lowest NLL on the validation split, of those that are as sparse as asked for.
+    The best has the lowest NLL on the validation split, of those that are as sparse as asked for;
+    where none is, it is the sparsest. Where the last value of a knob without bounds is the best,
+    the search goes on beyond it in the same ratio.
 
     Args:
         store, name: where it is kept, and how it is called.
-        grid: the values of each knob; the search begins with those in the middle.
+        grid: the values of each knob, in order; the search begins with those in the middle.
         tried: a function knobs -> trained network.
         density: the share of weights that may be left.
 
@@ -21,17 +25,29 @@ def searched(store, name, grid, tried, density=1.0):
     def compute():
         rows, chosen = [], {knob: values[len(values) // 2] for knob, values in grid.items()}
         for knob, values in grid.items():
-            for value in values:
+            values = list(values)
+            for value in values:  # which grow
                 knobs = chosen | {knob: value}
                 if not any(row["knobs"] == knobs for row in rows):
                     one = "-".join(map(str, [name, *knobs.values()]))
                     found = store.value(one, lambda k=knobs: validation(tried(k)))
                     rows.append({"knobs": knobs} | found)
-            best = min(rows, key=lambda row: (row["density"] > 1.001 * density, row["nll"]))
+                best = min(rows, key=lambda row: (max(row["density"], 1.001 * density), row["nll"]))
+                if knob in ENDLESS and value == values[-1]:
+                    values += beyond(values, best["knobs"][knob])
             chosen = best["knobs"]
         return {"grid": rows, "choice": chosen}
 
     return store.value(f"search-{name}", compute)
+
+
+def beyond(values, best):
+    """The value behind the largest or the smallest, if that is the best; a list of one or none."""
+    ordered = sorted(values)
+    for end, before in (ordered[-1], ordered[-2]), (ordered[0], ordered[1]):
+        if best == end != 0:
+            return [float(f"{end * end / before:.2g}")]
+    return []
 
 
 def validation(model):

@@ -69,7 +69,7 @@ SETTINGS = {
         # The density is what the penalty makes it; of the search, no more than 5 % count.
         "l1": method(
             "new", 40, densities=[0.05],
-            search=(0.05, 40, {"penalty": [1e-5, 2e-5, 4e-5, 8e-5, 1.6e-4]}),
+            search=(0.05, 40, {"penalty": [0.025, 0.05, 0.1, 0.2, 0.4]}),
         ),
         "l1_refit": method("l1", 10, densities=[0.05], search=(0.05, 10, {})),
         "snip": method("new", 25, densities=[0.05, 0.02, 0.01, 0.005], search=(0.02, 10, {})),
