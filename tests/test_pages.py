@@ -84,7 +84,7 @@ def hours(names, pattern):
 ROUTES = {
     "An afternoon": ([1, 7, 8], ["answers"]),
     "A week of evenings": ([1, 2, *range(6, 14)], ["primer", "answers"]),
-    "Everything": (range(1, 18), ["primer", "answers", "your_network"]),
+    "Everything": (range(1, 23), ["primer", "answers", "your_network"]),
 }
 
 
