@@ -1,0 +1,196 @@
+"""Structured multi-hashing (Eban et al. 2020): all weights of a network in one low-rank matrix.
+
+Weight i of a network of n weights is the entry (⌊i / d⌋, i mod d) of a d × d matrix M = U V of rank
+k, with d about √n. Each weight is then a sum over k products of one number of U and one of V, a
+multi-hash whose "hash functions" are rows and columns: 2 d k numbers, and neighbours in memory stay
+neighbours, so that a matrix product takes the place of random access.
+
+Layers lie in M one after another, each multiplied by a scale of its own, which is learned. They
+share the parameters ``u`` and ``v``, tied as weights are anywhere: copies and files keep the tie,
+and store them once.
+"""
+
+import math
+
+import torch
+from torch import nn
+
+from uecompress import checks
+from uecompress.hashing.replacing import foreign_padding, replaced
+from uecompress.networks import Conv2dLayer, LinearLayer, plain_layers
+from uecompress.randomness import seeded
+
+
+class StructuredLayer:
+    """A slice of M, times a scale; what the Linear and the Conv2d layer share.
+
+    Attributes:
+        u: (d, k).
+        v: (k, d).
+        scale: (), the standard deviation of the weights at the start, 1 / √(3 · fan_in) as torch's.
+    """
+
+    def start(self, *, dim, rank, start=0):
+        """Draw U, V and torch's biases; entries of U V have variance 1."""
+        dim, rank = checks.whole("dim", dim), checks.whole("rank", rank)
+        start = checks.whole("start", start, 0)
+        self.settings = {"dim": dim, "rank": rank, "start": start}
+        self.shape = self.ordinary(device="meta").weight.shape
+        stop = start + math.prod(self.shape)
+        if stop > dim**2:
+            raise ValueError(
+                f"a matrix of {dim} × {dim} has {dim**2:,} entries, and none "
+                f"for weights {max(start, dim**2):,} to {stop - 1:,}"
+            )
+        s = rank**-0.25  # each of the k products has variance s⁴ = 1 / k
+        self.u = nn.Parameter(torch.empty(dim, rank))
+        self.v = nn.Parameter(torch.empty(rank, dim))
+        for factor in (self.u, self.v):
+            nn.init.normal_(factor, std=s)
+        fan_in = math.prod(self.shape[1:])
+        self.scale = nn.Parameter(torch.tensor((3 * fan_in) ** -0.5))
+        self.register_parameter("bias", self.ordinary().bias)
+
+    @property
+    def dense_weight(self):
+        """The layer's slice of U V, scaled; the shape of torch's layer."""
+        start, dim = self.settings["start"], self.settings["dim"]
+        stop = start + math.prod(self.shape)
+        rows = self.u[start // dim : -(-stop // dim)]  # those that the slice touches
+        offset = start % dim
+        entries = _Entries.apply(self.scale * rows, self.v, offset, offset + stop - start)
+        return entries.view(self.shape)
+
+
+class StructuredLinear(StructuredLayer, LinearLayer):
+    """A Linear layer whose weights are a slice of U V; biases are ordinary.
+
+    Args:
+        in_features: size of the input.
+        out_features: size of the output.
+        bias: whether there are biases.
+        dim: rows and columns d of the matrix.
+        rank: its rank k.
+        start: the position of the layer's first weight in it, row by row.
+
+    Raises:
+        TypeError: an argument that is no number, a ``bias`` that is not True or False.
+        ValueError: one that is out of range; more weights than the matrix has entries for.
+    """
+
+
+class StructuredConv2d(StructuredLayer, Conv2dLayer):
+    """A Conv2d layer whose weights are a slice of U V, as in :class:`StructuredLinear`.
+
+    The arguments are those of :class:`Conv2dLayer <uecompress.networks.Conv2dLayer>`, and ``dim``,
+    ``rank`` and ``start`` as in :class:`StructuredLinear`.
+    """
+
+
+def structured(model, *, ratio, seed):
+    """Draws new weights: a copy of a network whose weights are one low-rank matrix, from ``seed=``.
+
+    The n weights of all Linear and Conv2d layers lie one after another in a matrix of :func:`side`
+    d, as the entries of U V of rank k = ⌊n / (2 d · ratio)⌋; every layer has a scale of its own.
+    U, V, scales and biases are drawn, and they are trained, also where the weights of ``model``
+    were frozen. Layers that are not plain (see :func:`networks.plain_layers
+    <uecompress.networks.plain_layers>`) are left alone with a warning.
+
+    Args:
+        model: a network or an ensemble, whose members then share U and V; it is not changed, and
+            its weights are not used.
+        ratio: weights for each number of U and V, at least 1.
+        seed: of the first values, from 0 to 2⁶³ − 1.
+
+    Raises:
+        TypeError: an argument that is no number.
+        ValueError: one that is out of range; a ratio that leaves no rank; a network without plain
+            Linear or Conv2d layers, or with layers of several dtypes or on several devices.
+    """
+    ratio = checks.within("ratio", ratio, 1, math.inf, open_high=True)
+    layers = plain_layers(model, unless=foreign_padding)
+    weights = {name: layer.weight for name, layer in layers.items()}
+    if len({(weight.dtype, weight.device) for weight in weights.values()}) > 1:
+        raise ValueError("layers of several dtypes, or on several devices, can share no matrix")
+    n = sum(weight.numel() for weight in weights.values())
+    dim = side(n, [weight[0].numel() for weight in weights.values()])
+    rank = math.floor(n / (2 * dim * ratio))
+    if rank < 1:
+        raise ValueError(
+            f"ratio {ratio:g} leaves no rank: of {n:,} weights in a matrix of {dim} × {dim}, "
+            f"rank 1 has {2 * dim:,} numbers, so it can be {n / (2 * dim):g} at most"
+        )
+    settings, start = {}, 0
+    for name, weight in weights.items():
+        settings[name] = {"dim": dim, "rank": rank, "start": start}
+        start += weight.numel()
+    with seeded(seed):
+        result = replaced(model, settings, StructuredLinear, StructuredConv2d)
+    first, *others = (result.get_submodule(name) for name in weights)
+    for layer in others:
+        layer.u, layer.v = first.u, first.v
+    return result
+
+
+def side(n, row_lengths):
+    """The side d of the matrix: the smallest from ⌈√n⌉ on that shares no divisor with a row length.
+
+    A row of a layer's weight, its weights of one output, that is as long as a row of M starts
+    at the same column as the row before, and the whole layer has only the rank of M. The same
+    happens, less, with a common divisor: there are d / gcd columns at which rows start.
+
+    Args:
+        n: the number of weights.
+        row_lengths: the weights of one output in each layer.
+    """
+    dim = math.isqrt(n - 1) + 1
+    while any(math.gcd(dim, length) > 1 for length in row_lengths):
+        dim += 1
+    return dim
+
+
+class _Entries(torch.autograd.Function):
+    """Entries ``start`` to ``stop`` of the product U V, row by row.
+
+    Autograd would lay the gradient of the slice into a matrix of zeros first, which costs as much
+    as the products themselves.
+    """
+
+    @staticmethod
+    def forward(u, v, start, stop):
+        """(rows, k), (k, d) -> (stop − start,)."""
+        return (u @ v).flatten()[start:stop]
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        """Keep what ``backward`` needs."""
+        u, v, ctx.start, ctx.stop = inputs
+        ctx.save_for_backward(u, v)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        """With respect to U and to V: the sum over the blocks that the slice is made of."""
+        u, v = ctx.saved_tensors
+        by_u, by_v = torch.zeros_like(u), torch.zeros_like(v)
+        done = 0
+        for rows, columns in _blocks(ctx.start, ctx.stop, v.shape[1]):
+            shape = rows.stop - rows.start, columns.stop - columns.start
+            block = gradient[done : done + shape[0] * shape[1]].view(shape)
+            by_u[rows] += block @ v[:, columns].mT
+            by_v[:, columns] += u[rows].mT @ block
+            done += block.numel()
+        return by_u, by_v, None, None
+
+
+def _blocks(start, stop, dim):
+    """The rows and columns of at most three blocks: the end of a row, whole rows, its beginning."""
+    while start < stop:
+        row, column = divmod(start, dim)
+        count = (stop - start) // dim if column == 0 else 0  # whole rows
+        if count:
+            yield slice(row, row + count), slice(0, dim)
+            start += count * dim
+        else:
+            width = min(dim - column, stop - start)
+            yield slice(row, row + 1), slice(column, column + width)
+            start += width
