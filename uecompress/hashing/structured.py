@@ -8,6 +8,10 @@ neighbours, so that a matrix product takes the place of random access.
 Layers lie in M one after another, each multiplied by a scale of its own, which is learned. They
 share the parameters ``u`` and ``v``, tied as weights are anywhere: copies and files keep the tie,
 and store them once.
+
+The entries of M start with the mean variance of all weights, and scales near 1. The authors give
+them variance 1, and the scales the size of weights: the same network at the start, but one in which
+Adam, whose steps have the size of the learning rate, moves U and V too slowly.
 """
 
 import math
@@ -16,6 +20,7 @@ import torch
 from torch import nn
 
 from uecompress import checks
+from uecompress.hashing.matrix_slice import MatrixSlice
 from uecompress.hashing.replacing import foreign_padding, replaced
 from uecompress.networks import Conv2dLayer, LinearLayer, plain_layers
 from uecompress.randomness import seeded
@@ -27,11 +32,11 @@ class StructuredLayer:
     Attributes:
         u: (d, k).
         v: (k, d).
-        scale: (), the standard deviation of the weights at the start, 1 / √(3 · fan_in) as torch's.
+        scale: ().
     """
 
     def start(self, *, dim, rank, start=0):
-        """Draw U, V and torch's biases; entries of U V have variance 1."""
+        """Draw U, V and torch's biases; the variance of the weights is torch's, and the scale 1."""
         dim, rank = checks.whole("dim", dim), checks.whole("rank", rank)
         start = checks.whole("start", start, 0)
         self.settings = {"dim": dim, "rank": rank, "start": start}
@@ -42,14 +47,22 @@ class StructuredLayer:
                 f"a matrix of {dim} × {dim} has {dim**2:,} entries, and none "
                 f"for weights {max(start, dim**2):,} to {stop - 1:,}"
             )
-        s = rank**-0.25  # each of the k products has variance s⁴ = 1 / k
         self.u = nn.Parameter(torch.empty(dim, rank))
         self.v = nn.Parameter(torch.empty(rank, dim))
-        for factor in (self.u, self.v):
-            nn.init.normal_(factor, std=s)
-        fan_in = math.prod(self.shape[1:])
-        self.scale = nn.Parameter(torch.tensor((3 * fan_in) ** -0.5))
+        self.draw(self.variance)
+        self.scale = nn.Parameter(torch.ones(()))
         self.register_parameter("bias", self.ordinary().bias)
+
+    def draw(self, variance):
+        """Draw U and V so that the entries of U V have this variance: a k-th of it each product."""
+        std = (variance / self.settings["rank"]) ** 0.25  # of a factor: a product has std⁴
+        nn.init.normal_(self.u, std=std)
+        nn.init.normal_(self.v, std=std)
+
+    @property
+    def variance(self):
+        """The variance of torch's first weights."""
+        return 1 / (3 * math.prod(self.shape[1:]))
 
     @property
     def dense_weight(self):
@@ -58,7 +71,7 @@ class StructuredLayer:
         stop = start + math.prod(self.shape)
         rows = self.u[start // dim : -(-stop // dim)]  # those that the slice touches
         offset = start % dim
-        entries = _Entries.apply(self.scale * rows, self.v, offset, offset + stop - start)
+        entries = MatrixSlice.apply(self.scale * rows, self.v, offset, offset + stop - start)
         return entries.view(self.shape)
 
 
@@ -126,10 +139,19 @@ def structured(model, *, ratio, seed):
         start += weight.numel()
     with seeded(seed):
         result = replaced(model, settings, StructuredLinear, StructuredConv2d)
-    first, *others = (result.get_submodule(name) for name in weights)
-    for layer in others:
-        layer.u, layer.v = first.u, first.v
+        _tie([result.get_submodule(name) for name in weights])
     return result
+
+
+def _tie(layers):
+    """Give all layers the first one's U and V, of the mean variance, and scales that fit."""
+    sizes = [math.prod(layer.shape) for layer in layers]
+    total = sum(size * layer.variance for size, layer in zip(sizes, layers, strict=True))
+    mean = total / sum(sizes)
+    layers[0].draw(mean)
+    for layer in layers:
+        layer.u, layer.v = layers[0].u, layers[0].v
+        nn.init.constant_(layer.scale, math.sqrt(layer.variance / mean))
 
 
 def side(n, row_lengths):
@@ -147,50 +169,3 @@ def side(n, row_lengths):
     while any(math.gcd(dim, length) > 1 for length in row_lengths):
         dim += 1
     return dim
-
-
-class _Entries(torch.autograd.Function):
-    """Entries ``start`` to ``stop`` of the product U V, row by row.
-
-    Autograd would lay the gradient of the slice into a matrix of zeros first, which costs as much
-    as the products themselves.
-    """
-
-    @staticmethod
-    def forward(u, v, start, stop):
-        """(rows, k), (k, d) -> (stop − start,)."""
-        return (u @ v).flatten()[start:stop]
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        """Keep what ``backward`` needs."""
-        u, v, ctx.start, ctx.stop = inputs
-        ctx.save_for_backward(u, v)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        """With respect to U and to V: the sum over the blocks that the slice is made of."""
-        u, v = ctx.saved_tensors
-        by_u, by_v = torch.zeros_like(u), torch.zeros_like(v)
-        done = 0
-        for rows, columns in _blocks(ctx.start, ctx.stop, v.shape[1]):
-            shape = rows.stop - rows.start, columns.stop - columns.start
-            block = gradient[done : done + shape[0] * shape[1]].view(shape)
-            by_u[rows] += block @ v[:, columns].mT
-            by_v[:, columns] += u[rows].mT @ block
-            done += block.numel()
-        return by_u, by_v, None, None
-
-
-def _blocks(start, stop, dim):
-    """The rows and columns of at most three blocks: the end of a row, whole rows, its beginning."""
-    while start < stop:
-        row, column = divmod(start, dim)
-        count = (stop - start) // dim if column == 0 else 0  # whole rows
-        if count:
-            yield slice(row, row + count), slice(0, dim)
-            start += count * dim
-        else:
-            width = min(dim - column, stop - start)
-            yield slice(row, row + 1), slice(column, column + width)
-            start += width
