@@ -157,9 +157,9 @@ def _tie(layers):
 def side(n, row_lengths):
     """The side d of the matrix: the smallest from ⌈√n⌉ on that shares no divisor with a row length.
 
-    A row of a layer's weight, its weights of one output, that is as long as a row of M starts
-    at the same column as the row before, and the whole layer has only the rank of M. The same
-    happens, less, with a common divisor: there are d / gcd columns at which rows start.
+    Where the rows of a layer, its weights of one output, are as long as those of M, all of them
+    start at the same column, and the layer has the rank of M, or twice that. With a common divisor
+    the same happens, less: rows start at d / gcd different columns.
 
     Args:
         n: the number of weights.
