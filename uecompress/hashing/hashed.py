@@ -69,7 +69,7 @@ def hashed_ensemble(model, *, ratio, num_estimators, folds=1, reduce="sum", sign
         first, *others = (member.get_submodule(name) for member in members)
         for layer in others:
             layer.buckets = first.buckets
-    return Ensemble(members)
+    return Ensemble(members).train(model.training)
 
 
 def _members(model, layers, count, settings, seed):
