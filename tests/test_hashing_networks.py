@@ -17,6 +17,9 @@ METHODS = {
         model, ratio=ratio, folds=3, reduce="max", seed=seed
     ),
     "structured": lambda model, ratio=4, seed=0: hashing.structured(model, ratio=ratio, seed=seed),
+    "subspace": lambda model, ratio=4, seed=0: hashing.random_subspace(
+        model, dim=200 // ratio, nonzeros=2, seed=seed
+    ),
     "ensemble": lambda model, ratio=4, seed=0: hashing.hashed_ensemble(
         model, ratio=ratio, num_estimators=3, seed=seed
     ),
@@ -24,6 +27,7 @@ METHODS = {
 every_method = pytest.mark.parametrize("method", METHODS)
 OURS = (hashing.HashedLinear, hashing.HashedConv2d)
 OURS += (hashing.StructuredLinear, hashing.StructuredConv2d)
+OURS += (hashing.SubspaceLinear, hashing.SubspaceConv2d)
 
 
 def our_layers(model):

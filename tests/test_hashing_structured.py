@@ -225,10 +225,12 @@ def test_a_ratio_that_leaves_no_rank():
             hashing.structured(model, ratio=ratio, seed=0)
 
 
-def test_layers_that_can_share_no_matrix():
+def test_layers_that_can_share_no_numbers():
     mixed = nn.Sequential(nn.Linear(30, 30), nn.Linear(30, 30).double())
     with pytest.raises(ValueError, match="layers of several dtypes, or on several devices"):
         hashing.structured(mixed, ratio=2, seed=0)
+    with pytest.raises(ValueError, match="layers of several dtypes, or on several devices"):
+        hashing.random_subspace(mixed, dim=2, seed=0)
 
 
 def test_more_weights_than_entries():

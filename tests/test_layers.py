@@ -30,6 +30,7 @@ CONV2D = [
 ]
 # What Linear and Conv2d layers need beside their sizes.
 NEEDED = {name: {"dim": 11, "rank": 2} for name in ("StructuredLinear", "StructuredConv2d")}
+NEEDED |= {name: {"dim": 7} for name in ("SubspaceLinear", "SubspaceConv2d")}
 TT_CONV2D = {"in_shape": (2, 2), "out_shape": (3, 2), "kernel_size": (3, 2), "rank": 3}
 
 

@@ -30,6 +30,12 @@ def replaced(model, settings, linear, conv2d):
     return replace_layers(model, replace)
 
 
+def check_alike(layers):
+    """An error where layers that are to share a parameter differ in dtype or device."""
+    if len({(layer.weight.dtype, layer.weight.device) for layer in layers.values()}) > 1:
+        raise ValueError("layers of several dtypes, or on several devices, can share no numbers")
+
+
 def foreign_padding(layer):
     """Why none of our layers can take the place of this one; None if one can."""
     if getattr(layer, "padding_mode", "zeros") != "zeros":

@@ -21,7 +21,7 @@ from torch import nn
 
 from uecompress import checks
 from uecompress.hashing.matrix_slice import MatrixSlice
-from uecompress.hashing.replacing import foreign_padding, replaced
+from uecompress.hashing.replacing import check_alike, foreign_padding, replaced
 from uecompress.networks import Conv2dLayer, LinearLayer, plain_layers
 from uecompress.randomness import seeded
 
@@ -122,9 +122,8 @@ def structured(model, *, ratio, seed):
     """
     ratio = checks.within("ratio", ratio, 1, math.inf, open_high=True)
     layers = plain_layers(model, unless=foreign_padding)
+    check_alike(layers)
     weights = {name: layer.weight for name, layer in layers.items()}
-    if len({(weight.dtype, weight.device) for weight in weights.values()}) > 1:
-        raise ValueError("layers of several dtypes, or on several devices, can share no matrix")
     n = sum(weight.numel() for weight in weights.values())
     dim = side(n, [weight[0].numel() for weight in weights.values()])
     rank = math.floor(n / (2 * dim * ratio))
