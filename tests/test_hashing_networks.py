@@ -18,7 +18,7 @@ METHODS = {
     ),
     "structured": lambda model, ratio=4, seed=0: hashing.structured(model, ratio=ratio, seed=seed),
     "subspace": lambda model, ratio=4, seed=0: hashing.random_subspace(
-        model, dim=200 // ratio, nonzeros=2, seed=seed
+        model, dim=100 // ratio, nonzeros=2, seed=seed
     ),
     "ensemble": lambda model, ratio=4, seed=0: hashing.hashed_ensemble(
         model, ratio=ratio, num_estimators=3, seed=seed

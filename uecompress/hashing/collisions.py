@@ -1,14 +1,15 @@
 """How many weights of a hashed layer are equal because they share all their buckets."""
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
 from uecompress.hashing.layers import HashedLayer
 
 
-class Collisions(NamedTuple):
+@dataclass(frozen=True)
+class Collisions:
     """Weights of a hashed layer that share all their buckets, signs aside.
 
     With m pools there are P = K₁ ⋯ K_m combinations of buckets, about (K / m)^m, of which each of n

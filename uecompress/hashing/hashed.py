@@ -13,8 +13,8 @@ def hashed(model, *, ratio, folds=1, reduce="sum", sign=True, seed):
     Every Linear and Conv2d layer becomes a :class:`HashedLinear` or :class:`HashedConv2d` with a
     hash function of its own. Its buckets and biases are drawn, and they are trained, also where the
     weights of ``model`` were frozen. Layers that are not plain (see :func:`networks.plain_layers
-    <uecompress.networks.plain_layers>`) are left alone with a warning; so is what has other
-    weights, batch norms say.
+    <uecompress.networks.plain_layers>`) are left alone with a warning; batch norms and whatever
+    else the network has keep what they hold.
 
     Args:
         model: a network or an ensemble; it is not changed, and its weights are not used.

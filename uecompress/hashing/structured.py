@@ -103,8 +103,10 @@ class StructuredConv2d(StructuredLayer, Conv2dLayer):
 def structured(model, *, ratio, seed):
     """Draws new weights: a copy of a network whose weights are one low-rank matrix, from ``seed=``.
 
-    The n weights of all Linear and Conv2d layers lie one after another in a matrix of :func:`side`
-    d, as the entries of U V of rank k = ⌊n / (2 d · ratio)⌋; every layer has a scale of its own.
+    The n weights of all Linear and Conv2d layers lie one after another in a d × d matrix, as the
+    entries of U V of rank k = ⌊n / (2 d · ratio)⌋; every layer has a scale of its own. The side d
+    is the smallest from ⌈√n⌉ on that shares no divisor with the length of a layer's row.
+
     U, V, scales and biases are drawn, and they are trained, also where the weights of ``model``
     were frozen. Layers that are not plain (see :func:`networks.plain_layers
     <uecompress.networks.plain_layers>`) are left alone with a warning.

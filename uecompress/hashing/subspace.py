@@ -56,10 +56,8 @@ class SubspaceLayer:
         signed = torch.cat([self.coordinates, -self.coordinates]) * len(self.index) ** -0.5
         # (s, n) positions -> (s·n,) values -> (s, n) -> (n,)
         moved = signed.index_select(0, self.index.flatten()).view(self.index.shape).sum(0)
-        bound = math.prod(self.shape[1:]) ** -0.5
-        return torch.add(moved, self.origin.to(moved.dtype) + 0.5, alpha=bound / 2**15).view(
-            self.shape
-        )
+        step = math.prod(self.shape[1:]) ** -0.5 / 2**15
+        return (moved + step * (self.origin.to(moved.dtype) + 0.5)).view(self.shape)
 
 
 class SubspaceLinear(SubspaceLayer, LinearLayer):
