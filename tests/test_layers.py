@@ -28,6 +28,9 @@ CONV2D = [
     | {"padding": (1, 0), "dilation": (1, 2), "groups": 2},
     {"in_channels": 2, "out_channels": 3, "kernel_size": 3, "padding": "same", "bias": False},
 ]
+# What Linear and Conv2d layers need beside their sizes.
+NEEDED = {name: {"dim": 11, "rank": 2} for name in ("StructuredLinear", "StructuredConv2d")}
+NEEDED |= {name: {"dim": 7} for name in ("SubspaceLinear", "SubspaceConv2d")}
 TT_CONV2D = {"in_shape": (2, 2), "out_shape": (3, 2), "kernel_size": (3, 2), "rank": 3}
 
 
@@ -93,7 +96,8 @@ def instances(name):
             pytest.fail(f"{cls} has a constructor of its own: give an example of its arguments")
     made = []
     for arguments, x in cases:
-        layer = cls(**arguments) if isinstance(arguments, dict) else cls(*arguments)
+        needed = NEEDED.get(name, {})
+        layer = cls(**arguments, **needed) if isinstance(arguments, dict) else cls(*arguments)
         with torch.no_grad():
             for parameter in layer.parameters():  # whose start may be zero
                 parameter.add_(0.1 * torch.randn_like(parameter))
@@ -367,7 +371,7 @@ def test_geometries_that_no_convolution_has(cls):
         cls(2, 2, 3, padding="full")
     with pytest.raises(ValueError, match='padding "same" needs stride 1'):
         cls(2, 2, 3, stride=2, padding="same")
-    layer = cls(2, 3, 3).eval()
+    layer = cls(2, 3, 3, **NEEDED.get(cls.__name__, {})).eval()
     for x in (torch.rand(2, 8, 8), torch.rand(1, 1, 2, 8, 8)):
         for layer.sampling in (False, True):
             with pytest.raises(ValueError, match=r"expected \(N, 2, H, W\), not"):

@@ -173,8 +173,11 @@ def train(**arguments):
         ({"Dropout": {"p": math.nan}}, {}, "NaN is no argument of a layer"),
         ({"ReLU": {}}, {str(i): ["float32", 0] for i in range(10**4)}, "10000 tensors in .* bytes"),
         (None, {"a": ["float32", 2**39]}, "announces .* max_bytes"),
+        ({"hashing.HashedLinear": {"in_features": 10**6, "out_features": 10**6, "ratio": 1e12,
+                                   "bias": False}},
+         {"buckets": ["float32", 1]}, "makes more bytes of buffers than max_bytes"),
     ],
-    ids=range(36),
+    ids=range(37),
 )  # fmt: skip
 def test_headers_that_make_no_sense(files, tmp_path, model, tensors, message):
     path = tmp_path / "a"
