@@ -1,9 +1,10 @@
 """The range of the smallest Kullback–Leibler divergence between histograms.
 
-This is the calibration of Migacz ("8-bit inference with TensorRT", 2017), from the slides, with one
-repair: the first bin is left out. A ReLU puts half of all numbers into it, which every grid holds
-exactly, and with them the divergence clips the rest away. No public implementation does what the
-slides say; ``appendix/museum.md`` shows some.
+This is the calibration of Migacz ("8-bit inference with TensorRT", 2017), from the slides, with two
+repairs. The first bin is left out: a ReLU puts half of all numbers into it, which every grid holds
+exactly, and with them the divergence clips the rest away. And a range that clips has as many filled
+bins as there are levels: fewer, as the few grey values of a picture fill, are matched perfectly
+whatever is cut off.
 """
 
 import numpy as np
@@ -48,7 +49,8 @@ def kl_bins(counts, levels):
 
     Returns:
         The number of bins, of equal ones the smallest, and all divergences in nats, an array for
-        i = levels, …, bins, infinite where Q has nothing in the last bin.
+        i = levels, …, bins; infinite where i clips and Q has nothing in the last bin, or fewer
+        filled bins than levels.
 
     Raises:
         TypeError: ``levels`` is no number.
@@ -75,7 +77,7 @@ def kl_bins(counts, levels):
 def _divergence(counts, before, filled, logs, i, levels):
     """KL(P ‖ Q) for i bins, of sums over bins and over groups; counts p, with P = p / Σp."""
     last, kept, beyond = counts[i - 1], before[i], before[-1] - before[i]
-    if not kept or (beyond and not last):
+    if beyond and (not last or filled[i] < levels):
         return np.inf
     edges = np.arange(levels + 1) * i // levels
     mass, bins = np.diff(before[edges]), np.diff(filled[edges])
@@ -86,7 +88,7 @@ def _divergence(counts, before, filled, logs, i, levels):
 
 
 def kl_threshold(x, steps, *, bins=2048):
-    """The threshold that :func:`kl_bins` finds for each row: the middle of the bin after those kept.
+    """The threshold that :func:`kl_bins` finds for each row: the middle of the next bin.
 
     A row of zeros has the threshold 0. The divergence is no squared error: with four bits it clips
     less than :func:`mse_threshold`.
