@@ -47,6 +47,7 @@ def examples():
         "SelectFeatures": [((6,), torch.rand(3, 6))],
         "SharedEnsemble": [((linear, 2), torch.rand(3, 6))],
         "TokenMean": [((), torch.rand(3, 5, 6))],
+        "DuplicateChannels": [((6, (2, 2, 5)), torch.rand(3, 6)), ((4, (0,)), images)],
         "DynamicFakeQuantize": [((4,), torch.rand(3, 6)), ((8,), images)],
         "FakeQuantize": [((3, False), 5 * torch.rand(3, 6)), ((4,), 9 - 9 * torch.rand(3, 6))],
         "MCDropout": [((0.5,), torch.rand(3, 6))],
