@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import uecompress
-from uecompress import lowrank, networks, storage
+from uecompress import lowrank, networks, quantization, storage
 from uecompress.networks import Conv2dLayer, LinearLayer
 
 LINEAR = [
@@ -50,6 +50,8 @@ def examples():
         "DuplicateChannels": [((6, (2, 2, 5)), torch.rand(3, 6)), ((4, (0,)), images)],
         "DynamicFakeQuantize": [((4,), torch.rand(3, 6)), ((8,), images)],
         "FakeQuantize": [((3, False), 5 * torch.rand(3, 6)), ((4,), 9 - 9 * torch.rand(3, 6))],
+        "Int8Linear": [((quantization.QuantizedLinear(6, 5),), torch.rand(3, 6))],
+        "LearnedFakeQuantize": [((3,), 5 * torch.rand(3, 6)), ((4, False), torch.rand(3, 6))],
         "MCDropout": [((0.5,), torch.rand(3, 6))],
         "TTLinear": [(((2, 3), (4, 2), 2, bias), torch.rand(3, 8)) for bias in (True, False, "tt")],
         "TTConv2d": [
@@ -100,8 +102,9 @@ def instances(name):
         with torch.no_grad():
             for parameter in layer.parameters():  # whose start may be zero
                 parameter.add_(0.1 * torch.randn_like(parameter))
-            if hasattr(layer, "codes"):  # which start at zero
-                layer.codes.random_(-1, 2)
+            for name, buffer in layer.named_buffers():
+                if name.endswith("codes"):  # which start at zero
+                    buffer.random_(-1, 2)
         made.append((layer.eval(), x))
     return made
 
@@ -265,8 +268,10 @@ class TestConversion:
                 assert torch.equal(torch.get_rng_state(), state)
                 assert all(torch.equal(before[k], v) for k, v in plain.state_dict().items())
                 assert layer.training == training
-                step = layer.scale.max().item() if hasattr(layer, "codes") else 0
-                close = {"rtol": 0, "atol": 1e-12 + 0.501 * step}
+                rounded = "Quantized", "LSQ", "Ternary"
+                step = plain.weight.abs().max().item() if repr(layer).startswith(rounded) else 0
+                step /= 1 if "Ternary" in repr(layer) else 32
+                close = {"rtol": 0, "atol": 1e-12 + step}
                 torch.testing.assert_close(layer.dense_weight, plain.weight, **close)
                 assert layer.dense_weight.dtype == torch.float64
                 torch.testing.assert_close(layer.dense_bias, plain.bias, rtol=0, atol=1e-12)

@@ -5,7 +5,15 @@ import argparse
 import torch
 
 import uecompress.benchmarks
-from uecompress.benchmarks import algebra, comparing, files, learning, pruning, zeros
+from uecompress.benchmarks import (
+    algebra,
+    comparing,
+    files,
+    learning,
+    pruning,
+    quantization,
+    zeros,
+)
 
 BENCHMARKS = {
     function.__name__: function
@@ -13,7 +21,7 @@ BENCHMARKS = {
         algebra.svd, algebra.tt_svd, algebra.rounding, algebra.dot, algebra.inference,
         learning.fit, learning.ece, learning.ensemble, algebra.tt_linear,
         files.storage, files.lengths, pruning.saliency, pruning.synflow,
-        zeros.sparse, zeros.units,
+        zeros.sparse, zeros.units, quantization.kmeans, quantization.int8,
     )
 }  # fmt: skip
 

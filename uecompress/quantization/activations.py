@@ -132,9 +132,7 @@ def round_activations(model, x, bits=8, *, threshold=max_threshold):
     model = plain(model)
     layers, rounding = plain_layers(model, *LAYERS), {}
     for name in layers:
-        given = _given(model, name, x)
-        if not given.any():
-            raise ValueError(f"the inputs of layer {name!r} were all zero")
+        given = given_to(model, name, x)
         with checks.naming(name):
             rounds = FakeQuantize(bits, signed=bool((given < 0).any())).to(given)
             rounds.scale.copy_(threshold(given[None], rounds.steps)[0] / rounds.steps)
@@ -184,8 +182,13 @@ def clipped_share(model, x):
     return counts[0] / counts[1]
 
 
-def _given(model, name, x):
-    """All that one layer is given, flattened, in evaluation mode."""
+@torch.no_grad()
+def given_to(model, name, x):
+    """All that one layer is given, flattened, in evaluation mode.
+
+    Raises:
+        ValueError: the network does not call it, or gives it nothing but zeros.
+    """
     network, found = plain(model).eval(), []
     layer = network.get_submodule(name)
     layer.register_forward_pre_hook(lambda layer, inputs: found.append(inputs[0].flatten()))
@@ -194,4 +197,7 @@ def _given(model, name, x):
         network(batch.to(device))
     if not found:
         raise ValueError(f"the network does not call {name!r}")
-    return torch.cat(found)
+    given = torch.cat(found)
+    if not given.any():
+        raise ValueError(f"the inputs of layer {name!r} were all zero")
+    return given
