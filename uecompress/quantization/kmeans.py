@@ -104,23 +104,38 @@ class _Sums:
 
 def _best_cuts(sums, clusters):
     """Where the clusters but the last end."""
-    n, cuts = len(sums.values), clusters - 1
-    if not cuts:
+    if clusters == 1:
         return np.zeros(0, int)
-    size = max(1, -(-n // (_CELLS * clusters)))
-    low = [np.arange(0, n + 1, size)] * cuts  # the first place of each cell
+    n = len(sums.values)
+    cells = [_cells(sums, _CELLS * clusters)] * (clusters - 1)  # of each cut: (first, last place)
     while True:
-        left = _forward(sums, low, size)
-        ends = _trace(sums, low, left)
-        if size == 1:
+        left = _forward(sums, cells)
+        ends = _trace(sums, cells, left)
+        if all((first == last).all() for first, last in cells):
             return ends
-        right, highest = _backward(sums, low, size), _lloyd(sums, ends) * (1 + 1e-9)
-        finer = -(-size // _PARTS)
-        for k in range(cuts):
-            possible = low[k][left[k] + right[k] <= highest]
-            first, last = possible[0], min(possible[-1] + size, n + 1)
-            low[k] = np.arange(first, last, finer)
-        size = finer
+        right, highest = _backward(sums, cells, n), _lloyd(sums, ends) * (1 + 1e-9)
+        for k, (first, last) in enumerate(cells):
+            possible = np.flatnonzero(left[k] + right[k] <= highest)
+            cells[k] = _divided(first[possible[0] :], last[possible[0] : possible[-1] + 1])
+
+
+def _cells(sums, count):
+    """All places, 0 to n, in about as many cells, that a good codebook would fill evenly.
+
+    Its centres are as dense as the cube root of the numbers' density.
+    """
+    share = np.cbrt(np.diff(sums.n)[1:] * np.diff(sums.values) ** 2).cumsum()
+    first = np.searchsorted(share, np.linspace(0, share[-1], count), side="right")
+    first = np.unique(np.append(0, first))
+    return first, np.append(first[1:] - 1, len(sums.values))
+
+
+def _divided(first, last):
+    """Each cell in parts, or in single places."""
+    first = first[: len(last)]
+    parts = [first + (last + 1 - first) * p // _PARTS for p in range(_PARTS)]
+    finer = np.unique(np.concatenate(parts))
+    return finer, np.append(finer[1:] - 1, last[-1])
 
 
 def _lloyd(sums, cuts):
@@ -138,22 +153,21 @@ def _lloyd(sums, cuts):
         cuts = np.searchsorted(sums.values, (centres[1:] + centres[:-1]) / 2)
 
 
-def _forward(sums, low, size):
+def _forward(sums, cells):
     """For each cell of each cut, the least that everything left of it can cost."""
-    found = [sums.cost(np.zeros_like(low[0]), low[0])]
-    for before, here in pairwise(low):
-        found.append(_least(sums, found[-1], before + size - 1, here)[0])
+    found = [sums.cost(np.zeros_like(cells[0][0]), cells[0][0])]
+    for (_, last), (first, _) in pairwise(cells):
+        found.append(_least(sums, found[-1], last, first)[0])
     return found
 
 
-def _backward(sums, low, size):
+def _backward(sums, cells, n):
     """For each cell of each cut, the least that everything right of it can cost."""
-    n = len(sums.values)
-    found = [sums.cost(np.minimum(low[-1] + size - 1, n), np.full_like(low[-1], n))]
-    mirrored = _Mirror(sums)
-    for here, behind in zip(low[-2::-1], low[:0:-1], strict=True):
-        starts, stops = n - behind[::-1], n - np.minimum(here + size - 1, n)[::-1]
-        found.append(_least(mirrored, found[-1][::-1], starts, stops)[0][::-1])
+    last = cells[-1][1]
+    found, mirrored = [sums.cost(last, np.full_like(last, n))], _Mirror(sums)
+    for (first, _), (_, last) in pairwise(cells[::-1]):
+        least, _ = _least(mirrored, found[-1][::-1], n - first[::-1], n - last[::-1])
+        found.append(least[::-1])
     return found[::-1]
 
 
@@ -198,12 +212,11 @@ def _least(sums, before, starts, stops):
     return least, which
 
 
-def _trace(sums, low, left):
-    """The cuts themselves, from the last to the first, where each cell is one place."""
-    n, cuts = len(sums.values), []
-    stop = n
-    for places, cost in zip(low[::-1], left[::-1], strict=True):
-        total = np.where(places <= stop, cost + sums.cost(np.minimum(places, stop), stop), np.inf)
-        stop = places[total.argmin()]
+def _trace(sums, cells, left):
+    """Cuts, from the last to the first, as if each lay in the first place of its cell."""
+    cuts, stop = [], len(sums.values)
+    for (first, _), cost in zip(cells[::-1], left[::-1], strict=True):
+        total = np.where(first <= stop, cost + sums.cost(np.minimum(first, stop), stop), np.inf)
+        stop = first[total.argmin()]
         cuts.append(stop)
     return np.array(cuts[::-1])
