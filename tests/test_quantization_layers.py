@@ -1,6 +1,7 @@
 """Layers of integer codes: what they keep, their files, and networks that have them."""
 
 import copy
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -120,9 +121,17 @@ def test_more_bits_and_smaller_groups_are_nearer():
 # --- networks -----------------------------------------------------------------------------------
 
 
+def convolutional():
+    """A small LeNet."""
+    layers = {"conv1": nn.Conv2d(1, 4, 5), "relu1": nn.ReLU(), "pool1": nn.MaxPool2d(4)}
+    layers |= {"conv2": nn.Conv2d(4, 6, 3), "relu2": nn.ReLU(), "flatten": nn.Flatten()}
+    layers |= {"linear1": nn.Linear(96, 20), "relu3": nn.ReLU(), "linear2": nn.Linear(20, 10)}
+    return nn.Sequential(OrderedDict(layers))
+
+
 @each_grid
 def test_files_of_networks_and_what_they_count(grid, tmp_path):
-    model = randomised(networks.lenet5())
+    model = randomised(convolutional())
     model.conv2.weight.data[3] = 0
     before = state_of(model)
     small = quantization.quantize(model, **grid)
@@ -153,8 +162,8 @@ def test_files_of_networks_and_what_they_count(grid, tmp_path):
 
 
 def _input(name):
-    shapes = {"conv1": (1, 1, 28, 28), "conv2": (1, 20, 12, 12), "linear1": (1, 800)}
-    return torch.empty(shapes.get(name, (1, 500)), dtype=torch.float64)
+    shapes = {"conv1": (1, 1, 28, 28), "conv2": (1, 4, 6, 6), "linear1": (1, 96)}
+    return torch.empty(shapes.get(name, (1, 20)), dtype=torch.float64)
 
 
 def _dense(layer):

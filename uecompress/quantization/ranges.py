@@ -1,15 +1,13 @@
 """Where to clip: thresholds T such that a grid from −T to T serves some numbers best.
 
-A larger range clips less and rounds more coarsely. Every function here takes a matrix, and returns
-one threshold for each row; ``steps`` is the number of steps from 0 to T, 127 for eight bits.
+A larger range clips less and rounds more coarsely. Every function here, and :func:`kl_threshold`,
+takes a matrix and returns one threshold for each row; ``steps`` is the number of steps from 0 to T,
+127 for eight bits.
 """
 
 import torch
 
 from uecompress import checks
-from uecompress.quantization.kl import kl_threshold
-
-__all__ = ["kl_threshold", "max_threshold", "mse_threshold", "percentile_threshold"]
 
 
 def max_threshold(x, steps=None):
