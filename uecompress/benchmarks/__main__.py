@@ -5,7 +5,16 @@ import argparse
 import torch
 
 import uecompress.benchmarks
-from uecompress.benchmarks import algebra, comparing, files, hashing, learning, pruning, zeros
+from uecompress.benchmarks import (
+    algebra,
+    comparing,
+    files,
+    hashing,
+    learning,
+    pruning,
+    quantization,
+    zeros,
+)
 
 BENCHMARKS = {
     function.__name__: function
@@ -13,7 +22,7 @@ BENCHMARKS = {
         algebra.svd, algebra.tt_svd, algebra.rounding, algebra.dot, algebra.inference,
         learning.fit, learning.ece, learning.ensemble, algebra.tt_linear,
         files.storage, files.lengths, pruning.saliency, pruning.synflow,
-        zeros.sparse, zeros.units, hashing.hashing,
+        zeros.sparse, zeros.units, hashing.hashing, quantization.kmeans, quantization.int8,
     )
 }  # fmt: skip
 

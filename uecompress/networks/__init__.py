@@ -9,6 +9,7 @@ from uecompress.networks.attention import Attention, PositionEmbedding, TokenMea
 from uecompress.networks.containers import Ensemble, Residual, SharedEnsemble
 from uecompress.networks.fusion import fuse_batch_norm
 from uecompress.networks.geometry import Conv2dLayer, LinearLayer
+from uecompress.networks.given import grams, hessian, input_sums
 from uecompress.networks.inputs import (
     check_inputs,
     dtype_and_device,
@@ -47,7 +48,10 @@ __all__ = [
     "examples",
     "for_members",
     "fuse_batch_norm",
+    "grams",
+    "hessian",
     "hold_zeros",
+    "input_sums",
     "keep_units",
     "lenet5",
     "lenet300",

@@ -1,5 +1,6 @@
 """Pruning: scores of weights and units, zeros where they are low, training around them."""
 
+from uecompress.networks.given import hessian
 from uecompress.pruning import scores
 from uecompress.pruning.choosing import top_units
 from uecompress.pruning.conservation import Neurons, bias_saliency, neuron_saliency
@@ -14,7 +15,7 @@ from uecompress.pruning.masks import (
     prune,
     with_zeros_of,
 )
-from uecompress.pruning.obs import hessian, obs, obs_scores, sparsegpt, sparsegpt_rows
+from uecompress.pruning.obs import obs, obs_scores, sparsegpt, sparsegpt_rows
 from uecompress.pruning.proximal import l1
 from uecompress.pruning.rigl import rigl
 from uecompress.pruning.rounds import prune_in_rounds

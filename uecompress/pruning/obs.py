@@ -11,30 +11,10 @@ What the batch shows no ink of has H_jj = 0, and its weights go for nothing: a d
 
 import torch
 
-from uecompress import checks
+from uecompress import checks, training
 from uecompress.networks import plain, plain_layers
-from uecompress.pruning.given import grams
+from uecompress.networks.given import grams, hessian, inverse
 from uecompress.pruning.masks import keep_top, warn_of_empty
-
-
-def hessian(gram, columns=1, *, damping=0.01):
-    """2 X Xᵀ / columns, and a share of its mean diagonal added to the diagonal.
-
-    Args:
-        gram: X Xᵀ, (..., d, d), in float64.
-        columns: the number of columns of X.
-        damping: that share, at least 0. Without it H has no inverse if an input was always zero.
-
-    Raises:
-        TypeError: ``damping`` is no number.
-        ValueError: it is negative or not finite; all inputs were zero.
-    """
-    damping = checks.within("damping", damping, 0, float("inf"), open_high=True)
-    h = 2 * gram / columns
-    mean = h.diagonal(dim1=-2, dim2=-1).mean(dim=-1)
-    if not (mean > 0).all():
-        raise ValueError("the inputs of the layer were all zero")
-    return h + damping * mean[..., None, None] * torch.eye(h.shape[-1], dtype=h.dtype).to(h)
 
 
 def obs_scores(model, batch, *, damping=0.01):
@@ -53,13 +33,14 @@ def obs_scores(model, batch, *, damping=0.01):
         TypeError, ValueError: as in :func:`hessian`; data that ``training.fit`` would not take; no
             plain layer, or one that the network does not call.
     """
+    x, _ = training.check_data(model, batch)
     network, scores = plain(model), {}
-    for name, (gram, columns) in grams(model, batch).items():
+    for name, (gram, columns) in grams(model, x).items():
         weight = network.get_submodule(name).weight.detach().double()
         with checks.naming(name):
-            inverse = _inverse(hessian(gram, columns, damping=damping))
+            inverted = inverse(hessian(gram, columns, damping=damping))
         # (groups, d); an input that was always zero costs nothing, damped or not
-        costs = 0.5 / inverse.diagonal(dim1=-2, dim2=-1)
+        costs = 0.5 / inverted.diagonal(dim1=-2, dim2=-1)
         costs = costs.masked_fill(gram.diagonal(dim1=-2, dim2=-1) == 0, 0)
         rows = costs.repeat_interleave(len(weight) // len(costs), dim=0)
         scores[name] = weight.square() * rows.view_as(weight)
@@ -83,17 +64,17 @@ def obs(weight, h, count):
         ValueError: it is not whole or out of range; a Hessian that is not positive definite.
     """
     count = checks.whole("count", count, 0, weight.shape[1])
-    result, start = weight.clone(), _inverse(h)
+    result, start = weight.clone(), inverse(h)
     for w in result:  # a view of each row
-        inverse, gone = start.clone(), torch.zeros(len(h), dtype=torch.bool, device=h.device)
+        left, gone = start.clone(), torch.zeros(len(h), dtype=torch.bool, device=h.device)
         for _ in range(count):
-            diagonal = inverse.diagonal().masked_fill(gone, 1)
+            diagonal = left.diagonal().masked_fill(gone, 1)
             q = (w.square() / diagonal).masked_fill(gone, torch.inf).argmin()
-            column = inverse[:, q] / inverse[q, q]
+            column = left[:, q] / left[q, q]
             w -= w[q] * column
-            inverse = inverse - column[:, None] * inverse[q]
+            left = left - column[:, None] * left[q]
             gone[q] = True
-            w[gone], inverse[q], inverse[:, q] = 0, 0, 0  # which they are but for rounding
+            w[gone], left[q], left[:, q] = 0, 0, 0  # which they are but for rounding
     return result
 
 
@@ -119,7 +100,7 @@ def sparsegpt_rows(weight, h, density, *, block=128):
     """
     density = checks.within("density", density, 0, 1, open_low=True)
     block, w = checks.whole("block", block), weight.clone()
-    u = torch.linalg.cholesky(_inverse(h), upper=True)
+    u = torch.linalg.cholesky(inverse(h), upper=True)
     for start in range(0, w.shape[1], block):
         columns = range(start, min(start + block, w.shape[1]))
         part = slice(start, columns.stop)
@@ -130,18 +111,6 @@ def sparsegpt_rows(weight, h, density, *, block=128):
             w[:, j:] -= error[:, None] * u[j, j:]
             w[gone[:, j - start], j] = 0  # which it is but for rounding
     return w
-
-
-def _inverse(h):
-    """H⁻¹ of positive definite (..., d, d).
-
-    Raises:
-        ValueError: they are not positive definite.
-    """
-    factor, failed = torch.linalg.cholesky_ex(h)
-    if failed.any():
-        raise ValueError("the Hessian has no inverse: it needs more data, or damping above 0")
-    return torch.cholesky_inverse(factor)
 
 
 @torch.no_grad()
@@ -165,10 +134,11 @@ def sparsegpt(model, batch, *, density, damping=0.01, block=128):
     Warns:
         UserWarning: layers that have lost all their weights, by name.
     """
+    x, _ = training.check_data(model, batch)
     result = plain(model)
     layers = plain_layers(result)
     for name, layer in layers.items():
-        gram, columns = grams(result, batch, only=name)[name]
+        gram, columns = grams(result, x, only=name)[name]
         with checks.naming(name):
             hessians = hessian(gram, columns, damping=damping)
             dead = gram.diagonal(dim1=-2, dim2=-1) == 0  # (groups, d)

@@ -2,9 +2,9 @@
 
 import torch
 
-from uecompress import checks
+from uecompress import checks, training
 from uecompress.networks import plain
-from uecompress.pruning.given import input_sums
+from uecompress.networks.given import input_sums
 from uecompress.pruning.masks import layers_of
 
 
@@ -29,7 +29,8 @@ def wanda(model, batch):
         TypeError, ValueError: data that ``training.fit`` would not take; no plain layer, or one
             that the network does not call.
     """
-    sums = input_sums(model, batch, lambda x: x.square().sum(dim=-1))  # (groups, d)
+    x, _ = training.check_data(model, batch)
+    sums = input_sums(model, x, lambda given: given.square().sum(dim=-1))  # (groups, d)
     network, scores = plain(model), {}
     for name, (squares, _) in sums.items():
         weight = network.get_submodule(name).weight.detach().double()

@@ -26,6 +26,7 @@ _OTHER_PRODUCTS = {  # that torch's counter leaves out: their flops from the sha
     torch.ops.aten.dot: lambda a, b, **_: 2 * a[0],
     torch.ops.aten.mv: lambda a, b, **_: 2 * math.prod(a),
     torch.ops.aten.addmv: lambda c, a, b, **_: 2 * math.prod(a),
+    torch.ops.aten._int_mm: lambda a, b, **_: 2 * math.prod(a) * b[-1],
     torch.ops.aten.addbmm: lambda c, a, b, **_: 2 * math.prod(a) * b[-1],
 }
 
