@@ -202,6 +202,17 @@ def test_a_search_takes_the_sparsest_where_none_is_sparse_enough(tmp_path, monke
     assert found["choice"] == {"fraction": 4}
 
 
+def test_a_search_begins_with_a_penalty_since_that_makes_the_sparsity(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(
+        "uecompress.reproduce.pruning_search.validation",
+        lambda penalty: {"nll": abs(penalty - 20.0), "density": 1.0},
+    )
+    grid = {"fraction": [1, 2, 4], "penalty": [10, 20, 30]}
+    found = searched(Store("test", {}, 1), "demo", grid, lambda knobs: knobs["penalty"])
+    assert [row["knobs"]["penalty"] for row in found["grid"]] == [10, 20, 30, 20, 20]
+
+
 @pytest.mark.parametrize(
     ("values", "best", "more"),
     [

@@ -6,7 +6,7 @@ ENDLESS = ("lr", "weight_decay", "penalty", "temperature")  # which go on where 
 
 
 def searched(store, name, grid, tried, density=1.0):
-    """A search of one knob after the other, each with the best of those before.
+    """A search of one knob after the other, each with the best of those before, a penalty first.
 
     The best has the lowest NLL on the validation split, of those that are as sparse as asked for;
     where none is, it is the sparsest. Where the last value of a knob without bounds is the best,
@@ -14,7 +14,7 @@ def searched(store, name, grid, tried, density=1.0):
 
     Args:
         store, name: where it is kept, and how it is called.
-        grid: the values of each knob, in order; the search begins with those in the middle.
+        grid: the values of each knob; the search begins with those in the middle.
         tried: a function knobs -> trained network.
         density: the share of weights that may be left.
 
@@ -24,8 +24,8 @@ def searched(store, name, grid, tried, density=1.0):
 
     def compute():
         rows, chosen = [], {knob: values[len(values) // 2] for knob, values in grid.items()}
-        for knob, values in grid.items():
-            values = list(values)
+        for knob in sorted(grid, key=lambda name: name != "penalty"):  # it makes the sparsity
+            values = list(grid[knob])
             for value in values:  # which grow
                 knobs = chosen | {knob: value}
                 if not any(row["knobs"] == knobs for row in rows):
