@@ -40,6 +40,10 @@ STICKING_OUT = """() => {
     .map((e) => `${e.tagName}: ${e.textContent.trim().slice(0, 60)}`);
 }"""
 TYPESET = "() => !document.querySelector('.math') || (window.MathJax?.startup?.promise)"
+# Pictures whose sides are not shown in their own ratio.
+SQUEEZED = """() => [...document.querySelectorAll('.bd-article img')]
+  .filter((i) => Math.abs(i.width * i.naturalHeight / i.height / i.naturalWidth - 1) > 0.03)
+  .map((i) => `${i.alt.slice(0, 60)}: ${i.width} x ${i.height}`)"""
 FORMULAS = """() => [...document.querySelectorAll('div.math, div.math > *')]
   .filter((e) => e.scrollWidth > e.clientWidth + 1)
   .map((e) => e.id || e.textContent.slice(0, 60))"""
@@ -101,6 +105,7 @@ def test_a_page_is_whole_on_a_phone(visit, name):
         "[...document.querySelectorAll('.bd-article img')].map((i) => [i.alt, i.naturalWidth])"
     )
     assert all(len(alt) > 9 and width > 0 for alt, width in images), images
+    assert page.evaluate(SQUEEZED) == []
     formulas = page.locator(".math").count()
     assert page.locator(".math mjx-container").count() >= formulas
     assert page.locator("mjx-merror").count() == 0
