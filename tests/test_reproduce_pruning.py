@@ -133,15 +133,28 @@ def test_units_are_gone_from_networks_pruned_by_units(small):
 def test_the_control_of_slimming_is_trained_as_it_is_but_for_the_penalty(small):
     chosen, control = common.choice("penalized"), common.choice("unpenalized")
     assert control == chosen | {"penalty": 0.0}
-    models = [common.trained(each, 0, 1.0) for each in ("penalized", "unpenalized")]
+    knobs = {"lr": 1e-3, "weight_decay": 0.0, "penalty": 0.1}
+    models = [
+        common.trained("penalized", 0, 1.0, knobs=knobs),
+        common.trained("unpenalized", 0, 1.0, knobs=knobs | {"penalty": 0.0}),
+    ]
     scales = [model.get_submodule("norm2").weight for model in models]
     assert scales[0].sum() < scales[1].sum()
 
 
-def test_the_refit_has_the_zeros_of_l1_and_other_weights(small):
-    first, refit = common.trained("l1", 0, 0.05), common.trained("l1_refit", 0, 0.05)
-    assert torch.equal(first.linear1.weight == 0, refit.linear1.weight == 0)
-    assert not torch.equal(first.linear1.weight, refit.linear1.weight)
+def test_the_refit_trains_the_largest_weights_of_l1_and_no_others(small):
+    first, refit = common.trained("l1", 0, 1.0), common.trained("l1_refit", 0, 0.05)
+    layers = [networks.linear_and_conv_layers(model) for model in (first, refit)]
+    before, after = (torch.cat([m.weight.flatten() for _, m in each]) for each in layers)
+    kept = after != 0
+    assert kept.sum() == round(0.05 * len(before))
+    assert before[kept].abs().min() >= before[~kept].abs().max()
+    assert not torch.equal(before[kept], after[kept])
+
+
+def test_a_network_that_is_sparse_enough_stays_as_it_is(small):
+    sparse = common.largest(tiny(0), 0.1)
+    assert common.largest(sparse, 0.2) is sparse
 
 
 def test_snip_of_lenet5_has_no_activation_after_its_convolutions(small):

@@ -10,7 +10,7 @@ def searched(store, name, grid, tried, density=1.0):
 
     The best has the lowest NLL on the validation split, of those that are as sparse as asked for;
     where none is, it is the sparsest. Where the last value of a knob without bounds is the best,
-    the search goes on beyond it in the same ratio.
+    the search goes on beyond it in the same ratio, up to twice as many values.
 
     Args:
         store, name: where it is kept, and how it is called.
@@ -33,7 +33,8 @@ def searched(store, name, grid, tried, density=1.0):
                     found = store.value(one, lambda k=knobs: validation(tried(k)))
                     rows.append({"knobs": knobs} | found)
                 best = min(rows, key=lambda row: (max(row["density"], 1.001 * density), row["nll"]))
-                if knob in ENDLESS and value == values[-1]:
+                last = value == values[-1] and len(values) < 2 * len(grid[knob])
+                if knob in ENDLESS and last:
                     values += beyond(values, best["knobs"][knob])
             chosen = best["knobs"]
         return {"grid": rows, "choice": chosen}
@@ -44,6 +45,8 @@ def searched(store, name, grid, tried, density=1.0):
 def beyond(values, best):
     """The value behind the largest or the smallest, if that is the best; a list of one or none."""
     ordered = sorted(values)
+    if len(ordered) < 2:
+        return []
     for end, before in (ordered[-1], ordered[-2]), (ordered[0], ordered[1]):
         if best == end != 0:
             return [float(f"{end * end / before:.2g}")]

@@ -80,6 +80,8 @@ def prepared(method, seed, density, knobs, ticket=None):
         return networks.shrink(pruning.prune_units(start, kept, density=density, scope="layer"))
     if name == "slimming":
         return slim(start, density)
+    if name == "l1_refit":
+        return largest(start, density)
     if name in ("erk", "rigl"):
         return pruning.random_erk(start, density=density, seed=seed)
     if name == "synflow":
@@ -101,6 +103,14 @@ def slim(model, density):
     """The network without the channels of the smallest scales."""
     kept = pruning.gamma_scores(model)
     return networks.shrink(pruning.prune_units(model, kept, density=density))
+
+
+def largest(model, density):
+    """The network without its smallest weights, if more than a share of ``density`` are left."""
+    total = sum(layer.weight.numel() for _, layer in networks.linear_and_conv_layers(model))
+    if networks.nonzero_weights(model) <= density * total:
+        return model
+    return pruning.prune(model, scores.magnitude(model), density=density)
 
 
 def finished(method, model, seed, density, knobs, epochs):
@@ -166,8 +176,10 @@ def search(method, ticket=None, told=None):
     def tried(knobs):
         model = prepared(method, first, how["density"], knobs, ticket)
         model = finished(method, model, first, how["density"], knobs, how["epochs"])
-        if method == "penalized":
-            model = fit(slim(model, how["density"]), SETTINGS["tuning"], first)
+        if "penalty" in how["grid"]:  # what is left of it counts, tuned a little
+            cut = slim if method == "penalized" else largest
+            tuning = SETTINGS["tuning"] | {"bfloat16": settings["training"]["bfloat16"]}
+            model = fit(cut(model, how["density"]), tuning, first)
         return model
 
     return searched(store, method, how["grid"], tried, how["density"])
