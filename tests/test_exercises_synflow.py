@@ -1,10 +1,12 @@
 """The exercises of "Cut in two": the right answers, and what is said about wrong ones."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
-from uecompress import networks
+from uecompress import networks, uncertainty
 from uecompress.exercises import check
 from uecompress.exercises import synflow as exercises
 from uecompress.pruning import scores
@@ -65,6 +67,18 @@ def _below(layers, limit, descending=False):
 def test_no_layer_can_be_emptied_by_a_safe_round_and_one_more_could():
     even = [torch.full((2, 2), 3.0), torch.full((2, 2), 3.0)]
     assert loop(even) == 3  # a fourth could be the last of a layer
+
+
+def test_dead(says):
+    shares = torch.tensor([0.5, 0.25, 0.25]).double()
+    labels = torch.tensor([0, 0, 1, 2])
+    answers = shares.log().expand(1, 4, 3)  # (members, images, classes)
+    right = [getattr(uncertainty, name)(answers, labels) for name in ("accuracy", "nll", "ece")]
+    assert says("dead", right) == "✓ correct"
+    assert "frequencies" in says("dead", [1 / 3, math.log(3), 0])
+    assert "nats" in says("dead", [0.5, 1.5, 0])
+    assert "not of the first class" in says("dead", [0.5, math.log(2), 0])
+    assert "half sure" in says("dead", [0.5, 1.04, 0.5])
 
 
 def test_gauge(says):
