@@ -106,8 +106,8 @@ def instances(name):
         with torch.no_grad():
             for parameter in layer.parameters():  # whose start may be zero
                 parameter.add_(0.1 * torch.randn_like(parameter))
-            for name, buffer in layer.named_buffers():
-                if name.endswith("codes"):  # which start at zero
+            for key, buffer in layer.named_buffers():
+                if key.endswith("codes"):  # which start at zero
                     buffer.random_(-1, 2)
         made.append((layer.eval(), x))
     return made
