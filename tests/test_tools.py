@@ -64,7 +64,7 @@ def test_the_version_is_the_same_everywhere():
     assert f"\nversion: {uecompress.__version__}\n" in citation
     assert f"version = {{{uecompress.__version__}}}" in (ROOT / "README.md").read_text("utf-8")
     changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
-    assert re.search(r"^## (\S+)", changes, re.MULTILINE)[1] == uecompress.__version__
+    assert re.search(r"^## (\d\S+)", changes, re.MULTILINE)[1] == uecompress.__version__
 
 
 def test_workflows_and_forms_are_valid():
