@@ -14,7 +14,7 @@ from uecompress import checks
 
 
 def histogram(x, bins=2048):
-    """Counts of |x| in even bins from 0 to max |x|, and the bins' width.
+    """Counts of ``|x|`` in even bins from 0 to max ``|x|``, and the bins' width.
 
     Args:
         x: a tensor, flattened.

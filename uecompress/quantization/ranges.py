@@ -11,7 +11,7 @@ from uecompress import checks
 
 
 def max_threshold(x, steps=None):
-    """max |x| of each row: nothing is clipped.
+    """max ``|x|`` of each row: nothing is clipped.
 
     Args:
         x: (rows, entries).
@@ -25,7 +25,7 @@ def max_threshold(x, steps=None):
 
 
 def percentile_threshold(x, steps=None, *, share=0.999):
-    """The smallest of the |x| of each row that at least this share of them does not exceed.
+    """The smallest of the ``|x|`` of each row that at least this share of them does not exceed.
 
     Args:
         x: (rows, entries).
@@ -47,7 +47,7 @@ def mse_threshold(x, steps, *, candidates=100):
     Args:
         x: (rows, entries).
         steps: from 0 to T.
-        candidates: parts of max |x| at whose ends it looks.
+        candidates: parts of max ``|x|`` at whose ends it looks.
 
     Raises:
         TypeError, ValueError: as :func:`max_threshold`; numbers that are not whole or below 1.
@@ -66,7 +66,7 @@ def mse_threshold(x, steps, *, candidates=100):
 
 
 def _checked(x):
-    """|x|, where there is any."""
+    """``|x|``, where there is any."""
     checks.floating(x=x)
     if x.ndim != 2 or not x.shape[1]:
         raise ValueError(f"x must be (rows, entries) with entries, not {tuple(x.shape)}")
