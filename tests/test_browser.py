@@ -40,8 +40,9 @@ STICKING_OUT = """() => {
     .map((e) => `${e.tagName}: ${e.textContent.trim().slice(0, 60)}`);
 }"""
 TYPESET = "() => !document.querySelector('.math') || (window.MathJax?.startup?.promise)"
-# Pictures whose sides are not shown in their own ratio.
+# Pictures whose sides are not shown in their own ratio; a slider hides all its frames but one.
 SQUEEZED = """() => [...document.querySelectorAll('.bd-article img')]
+  .filter((i) => i.offsetWidth)
   .filter((i) => Math.abs(i.width * i.naturalHeight / i.height / i.naturalWidth - 1) > 0.03)
   .map((i) => `${i.alt.slice(0, 60)}: ${i.width} x ${i.height}`)"""
 FORMULAS = """() => [...document.querySelectorAll('div.math, div.math > *')]
