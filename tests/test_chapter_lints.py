@@ -54,6 +54,11 @@ def stdout(text):
     return new_output("stream", name="stdout", text=text)
 
 
+def table():
+    """An output that shows a data frame."""
+    return new_output("execute_result", {"text/html": "<table></table>"}, execution_count=1)
+
+
 def picture(sharp=True):
     metadata = {"image/png": {"width": 5, "height": 5}} if sharp else {}
     data = {"image/png": "aaaa", "text/plain": "<Figure>"}
@@ -205,6 +210,7 @@ BROKEN = [  # lint, what its message says, fault
     ("references", "nothing is cited", edit(3, "{cite:t}", "")),
     ("references", "instead of", edit(3, "ch07-", "")),
     ("figures", "one a cell", add_output(4, picture())),
+    ("figures", "or tables", add_output(4, table())),
     ("figures", "describe", figure_metadata("alt", "line")),
     ("figures", "caption", figure_metadata("caption", "")),
     ("figures", "name", figure_metadata("name", "line")),

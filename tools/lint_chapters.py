@@ -170,8 +170,8 @@ def figures(notebook, path):
             continue
         mystnb = cell.metadata.get("mystnb", {})
         figure = mystnb.get("figure", {})
-        if len(images(cell)) > 1:
-            yield f"cell {number} shows {len(images(cell))} figures; show one a cell"
+        if (shown := sum("data" in output for output in cell.outputs)) > 1:  # all get its name
+            yield f"cell {number} shows {shown} figures or tables; show one a cell"
         if len(mystnb.get("image", {}).get("alt", "")) < 20:
             yield f"cell {number}: describe the figure in `mystnb.image.alt` of the cell's metadata"
         if not figure.get("caption"):
