@@ -20,7 +20,7 @@ from uecompress.reproduce import (
 from uecompress.reproduce import pruning as experiment
 from uecompress.reproduce import pruning_training as common
 from uecompress.reproduce.__main__ import choice
-from uecompress.reproduce.pruning_search import beyond, searched
+from uecompress.reproduce.search import beyond, searched
 from uecompress.reproduce.pruning_settings import SETTINGS
 from uecompress.reproduce.store import Store
 
@@ -174,7 +174,7 @@ def test_a_search_takes_one_knob_after_the_other_and_the_lowest_nll_of_the_spars
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path))
         patch.setattr(
-            "uecompress.reproduce.pruning_search.validation",
+            "uecompress.reproduce.search.validation",
             lambda key: {"nll": scores[key], "density": 0.5 if key == (3, 0) else 0.1},
         )
         store = Store("test", {}, 1)
@@ -196,7 +196,7 @@ def test_a_search_takes_one_knob_after_the_other_and_the_lowest_nll_of_the_spars
 def test_a_search_goes_on_where_an_end_is_the_best(tmp_path, monkeypatch, knob, tried, best):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(
-        "uecompress.reproduce.pruning_search.validation",
+        "uecompress.reproduce.search.validation",
         lambda value: {"nll": abs(value - 9.0), "density": 1.0},
     )
     found = searched(Store("test", {}, 1), "demo", {knob: [1, 2, 4]}, lambda knobs: knobs[knob])
@@ -207,7 +207,7 @@ def test_a_search_goes_on_where_an_end_is_the_best(tmp_path, monkeypatch, knob, 
 def test_a_search_takes_the_sparsest_where_none_is_sparse_enough(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(
-        "uecompress.reproduce.pruning_search.validation",
+        "uecompress.reproduce.search.validation",
         lambda value: {"nll": value, "density": 1 - value / 10},
     )
     grid = {"fraction": [1, 2, 4]}
@@ -218,7 +218,7 @@ def test_a_search_takes_the_sparsest_where_none_is_sparse_enough(tmp_path, monke
 def test_a_search_begins_with_a_penalty_since_that_makes_the_sparsity(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(
-        "uecompress.reproduce.pruning_search.validation",
+        "uecompress.reproduce.search.validation",
         lambda penalty: {"nll": abs(penalty - 20.0), "density": 1.0},
     )
     grid = {"fraction": [1, 2, 4], "penalty": [10, 20, 30]}

@@ -22,16 +22,17 @@ def images(name):
     return data.load(name, "test")[0]
 
 
-def row(model, batch_size=1000):
+def row(model, batch_size=1000, samples=None):
     """Mean entropy, and AUROC, AUPR and FPR95 of the entropy, on each foreign set but notMNIST.
 
     Args:
-        model: a network that predicts without random weights.
-        batch_size: as in :func:`uecompress.uncertainty.predict`.
+        model: a network.
+        batch_size, samples: as in :func:`uecompress.uncertainty.predict`.
     """
 
     def doubt(x):
-        return uncertainty.entropy(uncertainty.predict(model, x, batch_size=batch_size))
+        found = uncertainty.predict(model, x, samples=samples, batch_size=batch_size)
+        return uncertainty.entropy(found)
 
     inside, result = doubt(data.load("mnist", "test")[0]), {}
     for name in NAMES:

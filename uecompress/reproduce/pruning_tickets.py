@@ -8,8 +8,8 @@ import torch
 from uecompress import data, networks, pruning
 from uecompress.reproduce import pruning_rows
 from uecompress.reproduce import pruning_training as common
-from uecompress.reproduce.pruning_search import searched
 from uecompress.reproduce.pruning_settings import SETTINGS
+from uecompress.reproduce.search import searched
 from uecompress.reproduce.store import Store
 
 IMP, NETWORK = SETTINGS["imp"], "lenet300"

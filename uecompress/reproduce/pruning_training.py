@@ -9,8 +9,8 @@ from torch import nn
 from uecompress import data, networks, pruning, training
 from uecompress.pruning import scores
 from uecompress.reproduce import bayesian, recipe
-from uecompress.reproduce.pruning_search import searched
 from uecompress.reproduce.pruning_settings import SETTINGS
+from uecompress.reproduce.search import searched
 from uecompress.reproduce.store import Store
 
 VERSION = 1

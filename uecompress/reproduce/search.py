@@ -1,4 +1,4 @@
-"""The validation search of the ``pruning`` experiment, whose whole grid is kept."""
+"""Searches on the validation split, whose whole grids are kept."""
 
 from uecompress import data, networks, uncertainty
 
@@ -54,12 +54,15 @@ def beyond(values, best):
 
 
 def validation(model):
-    """NLL and error on the validation split, and the share of weights that are left."""
+    """NLL and error on the validation split, and the share of weights that are left.
+
+    The share is 1 where no layer is torch's own, as in hashed networks: nothing is cut there.
+    """
     x, y = data.load("mnist", "validation")
     log_probs = uncertainty.predict(model, x, batch_size=100)
     sizes = [layer.weight.numel() for _, layer in networks.linear_and_conv_layers(model)]
     return {
         "nll": round(uncertainty.nll(log_probs, y), 6),
         "error": round(100 * (1 - uncertainty.accuracy(log_probs, y)), 2),
-        "density": round(networks.nonzero_weights(model) / sum(sizes), 6),
+        "density": round(networks.nonzero_weights(model) / sum(sizes), 6) if sizes else 1.0,
     }
