@@ -20,8 +20,8 @@ from uecompress.reproduce import (
 from uecompress.reproduce import pruning as experiment
 from uecompress.reproduce import pruning_training as common
 from uecompress.reproduce.__main__ import choice
-from uecompress.reproduce.search import beyond, searched
 from uecompress.reproduce.pruning_settings import SETTINGS
+from uecompress.reproduce.search import beyond, searched
 from uecompress.reproduce.store import Store
 
 TINY = bayesian_settings.ordinary(1, 1e-3, batch_size=20)

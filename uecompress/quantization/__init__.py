@@ -31,6 +31,13 @@ from uecompress.quantization.lsq import (
 from uecompress.quantization.mixed import choose_bits, mixed_precision, sensitivity
 from uecompress.quantization.quantize import quantize, round_floats
 from uecompress.quantization.ranges import max_threshold, mse_threshold, percentile_threshold
+from uecompress.quantization.rate import (
+    RateConv2d,
+    RateLinear,
+    code_length,
+    rate_distortion,
+    rate_loss,
+)
 from uecompress.quantization.smooth import smooth
 from uecompress.quantization.splitting import (
     DuplicateChannels,
@@ -53,11 +60,14 @@ __all__ = [
     "LearnedFakeQuantize",
     "QuantizedConv2d",
     "QuantizedLinear",
+    "RateConv2d",
+    "RateLinear",
     "TernaryConv2d",
     "TernaryLinear",
     "bitnet",
     "choose_bits",
     "clipped_share",
+    "code_length",
     "code_range",
     "code_weight",
     "codebooks",
@@ -80,6 +90,8 @@ __all__ = [
     "quantize",
     "quantize_split",
     "quantize_variances",
+    "rate_distortion",
+    "rate_loss",
     "round_activations",
     "round_floats",
     "round_half_up",

@@ -39,12 +39,11 @@ class TrainedLayer:
 
 @torch.no_grad()
 def finish(model):
-    """A copy of a network trained by :func:`lsq` or :func:`bitnet`, of integer codes alone.
-
-    It predicts what the trained network does, bit for bit.
+    """A copy of a network of integer codes alone, which predicts the same, bit for bit.
 
     Args:
-        model: a network; it is not changed.
+        model: a trained network of :func:`lsq`, :func:`bitnet` or :func:`rate_distortion`; it is
+            not changed.
 
     Raises:
         ValueError: no layer that rounds its weights in training; weights that are not finite.
