@@ -130,6 +130,16 @@ def test_units_are_gone_from_networks_pruned_by_units(small):
     assert sum(shapes[1]) == round(0.3 * sum(shapes[0]))
 
 
+def test_slimming_by_layers_leaves_the_same_share_of_each(small):
+    shapes = [
+        [layer.weight.shape[0] for _, layer in networks.linear_and_conv_layers(each)]
+        for each in (common.trained("penalized", 0, 1.0), common.trained("slimming_layers", 0, 0.3))
+    ]
+    convolutions = len(shapes[0]) - 2  # the last two are Linear
+    for before, after in list(zip(*shapes, strict=True))[: convolutions - 1]:
+        assert after == round(0.3 * before)
+
+
 def test_the_control_of_slimming_is_trained_as_it_is_but_for_the_penalty(small):
     chosen, control = common.choice("penalized"), common.choice("unpenalized")
     assert control == chosen | {"penalty": 0.0}

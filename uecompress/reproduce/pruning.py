@@ -22,7 +22,7 @@ from uecompress.reproduce.pruning_settings import SETTINGS
 VERSION = common.VERSION
 METHODS, IMP, POTENTIAL = SETTINGS["methods"], SETTINGS["imp"], SETTINGS["potential"]
 LAST = ("gradual", "rigl")  # no row of theirs has a published number here
-BEGUN = ("l1_refit", "slimming")  # after networks that need a search themselves
+BEGUN = ("l1_refit", "slimming", "slimming_layers")  # after networks that need a search themselves
 
 
 def units(store):

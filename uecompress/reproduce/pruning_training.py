@@ -78,8 +78,8 @@ def prepared(method, seed, density, knobs, ticket=None):
         squares = {n: w.square() for n, w in scores.magnitude(start).items()}
         kept = pruning.unit_scores(start, squares)
         return networks.shrink(pruning.prune_units(start, kept, density=density, scope="layer"))
-    if name == "slimming":
-        return slim(start, density)
+    if name.startswith("slimming"):
+        return slim(start, density, "layer" if name == "slimming_layers" else "global")
     if name == "l1_refit":
         return largest(start, density)
     if name in ("erk", "rigl"):
@@ -99,10 +99,10 @@ def prepared(method, seed, density, knobs, ticket=None):
     return start if score is None else pruning.prune(start, score(start), density=density)
 
 
-def slim(model, density):
-    """The network without the channels of the smallest scales."""
+def slim(model, density, scope="global"):
+    """The network without the channels of the smallest scales, of all layers or of each."""
     kept = pruning.gamma_scores(model)
-    return networks.shrink(pruning.prune_units(model, kept, density=density))
+    return networks.shrink(pruning.prune_units(model, kept, density=density, scope=scope))
 
 
 def largest(model, density):
