@@ -17,12 +17,18 @@ def says(capsys):
 
 
 def test_neurons(says):
-    assert says("neurons", [4, 0, -2]) == "✓ correct"
-    assert "is silent" in says("neurons", [4, -5, -2])
-    assert "has a sign" in says("neurons", [4, 0, 2])
-    assert "activations" in says("neurons", [4, 0, 1])
-    assert "slopes" in says("neurons", [1, 0, -2])
-    assert "a row" in says("neurons", [4, -2])
+    def answer(*sums):
+        return [*sums, -0.02 * sum(sums)]
+
+    assert says("neurons", answer(4, 0, -2)) == "✓ correct"
+    assert "is silent" in says("neurons", answer(4, -5, -2))
+    assert "has a sign" in says("neurons", answer(4, 0, 2))
+    assert "activations" in says("neurons", answer(4, 0, 1))
+    assert "slopes" in says("neurons", answer(1, 0, -2))
+    assert "is missing" in says("neurons", [4, 0, -2])
+    assert "logits smaller" in says("neurons", [4, 0, -2, 0.04])
+    assert "do not add up" in says("neurons", [4, 0, -2, 2 * -0.04])
+    assert "exact change" in says("neurons", [4, 0, -2, 2 / 1.02 - 2])
 
 
 def loop(scores, bias_scores, next_scores):

@@ -27,28 +27,44 @@ def test_forecast(says):
 
 
 def test_keep(says):
-    def by_pruning(theta, slope, count):
+    def by_pruning(name, theta, slope, curved, count):
         layer = torch.nn.Sequential(torch.nn.Linear(len(theta), 1, bias=False))
-        score = {"0": (theta * slope).abs()[None]}
+        score = {"0": right(name, theta, slope, curved)[None]}
         pruned = pruning.prune(layer, score, density=count / len(theta))
         return pruned[0].weight[0] != 0
 
-    def above(theta, slope, count):
-        score = (theta * slope).abs()
+    def right(name, theta, slope, curved):
+        if name == "SNIP":
+            return (theta * slope).abs()
+        return -theta * slope if name == "skeletonization" else theta * curved
+
+    def above(name, theta, slope, curved, count):
+        score = right(name, theta, slope, curved)
         return score >= score.sort().values[-count]
 
     def top(score, count):
         order = score.argsort(descending=True, stable=True)
         return order.argsort() < count
 
+    def turned(which, change):
+        def keep(name, theta, slope, curved, count):
+            score = right(name, theta, slope, curved)
+            return top(change(score, theta, slope) if name == which else score, count)
+
+        return keep
+
     assert says("keep", by_pruning) == "✓ correct"
-    assert says("keep", lambda theta, slope, count: ...).startswith("… waiting")
+    assert says("keep", lambda *arguments: ...).startswith("… waiting")
     assert "keeps all that are equal" in says("keep", above)
-    assert "slope alone" in says("keep", lambda t, s, k: top(s.abs(), k))
-    assert "that harms much" in says("keep", lambda t, s, k: top(t * s, k))
-    assert "skeletonization" in says("keep", lambda t, s, k: top(-t * s, k))
-    assert "lowest scores" in says("keep", lambda t, s, k: top(-(t * s).abs(), k))
-    assert "what goes" in says("keep", lambda t, s, k: ~top((t * s).abs(), k))
+    assert "turn it around" in says("keep", turned("GraSP", lambda s, t, g: -s))
+    assert "one side" in says("keep", turned("GraSP", lambda s, t, g: s.abs()))
+    assert "that harms much" in says("keep", turned("SNIP", lambda s, t, g: -t * g))
+    assert "harmful first" in says("keep", turned("skeletonization", lambda s, t, g: -s))
+    assert "it is SNIP" in says("keep", turned("skeletonization", lambda s, t, g: s.abs()))
+    assert "slopes alone" in says(
+        "keep", lambda n, t, g, hg, k: top(right(n, t / t.abs(), g, hg), k)
+    )
+    assert "what goes" in says("keep", lambda n, t, g, hg, k: ~top(right(n, t, g, hg), k))
 
 
 def test_zeros(says):

@@ -18,13 +18,16 @@ def says(capsys):
     return ask
 
 
-def test_rounds(says):
-    assert 0.8**15 <= 0.036 < 0.8**14
-    assert says("rounds", 15) == "✓ correct"
-    assert "round up" in says("rounds", 14)
-    assert "not of what there was" in says("rounds", 5)
-    assert "not what stays" in says("rounds", 3)
-    assert "are gone" in says("rounds", 1)
+def test_account(says):
+    keeps = (1 / 8) ** (1 / 3)
+    assert says("account", [1 - keeps, 8 - 6, 11 - 6, 0.85 - 0.87]) == "✓ correct"
+    assert "wrong rate" in says("account", [(1 - 1 / 8) ** (1 / 3), 2, 5, -0.02])
+    assert "of what there was" in says("account", [7 / 8 / 3, 2, 5, -0.02])
+    assert "the ticket's" in says("account", [0.5, 8 - 5, 11 - 5, -0.02])
+    assert "went along" in says("account", [0.5, 2, 11 - 8, -0.02])
+    assert "nothing cut" in says("account", [0.5, 2, 5, 0.85 - 0.90])
+    assert "the control loses" in says("account", [0.5, 2, 5, 0.87 - 0.90])
+    assert "a minus" in says("account", [0.5, 2, 5, 0.02])
 
 
 def test_lamp(says):

@@ -12,15 +12,33 @@ from uecompress.pruning import scores
 
 
 def neurons():
-    """Saliencies of three ReLU neurons without biases, of which one is silent."""
+    """Saliencies of three ReLU neurons, of which one is silent, and what a temperature does."""
     return Number(
-        [4.0, 0.0, -2.0],
+        [4.0, 0.0, -2.0, -0.04],
         {
-            "a neuron whose value is negative is silent, and no saliency passes it": [4, -5, -2],
-            "saliency has a sign: the third neuron lowers R": [4, 0, 2],
-            "these are the activations: multiply them by the outgoing weights": [4, 0, 1],
-            "these are the slopes ∂R/∂x: multiply them by the neurons' values": [1, 0, -2],
-            "these are the sums over the inputs: a neuron's incoming weights are a row": [4, -2],
+            "a neuron whose value is negative is silent, and no saliency passes it": [
+                4,
+                -5,
+                -2,
+                0.06,
+            ],
+            "saliency has a sign: the third neuron lowers R": [4, 0, 2, -0.12],
+            "these are the activations: multiply them by the outgoing weights": [4, 0, 1, -0.1],
+            "these are the slopes ∂R/∂x: multiply them by the neurons' values": [1, 0, -2, 0.02],
+            "these are the saliencies; the effect of the temperature is missing": [4, 0, -2],
+            "a temperature above 1 makes logits smaller: minus the saliency": [4, 0, -2, 0.04],
+            "one layer shrunk is the whole temperature: do not add up the layers": [
+                4,
+                0,
+                -2,
+                -0.08,
+            ],
+            "this is the exact change; to first order it is minus the sum times 0.02": [
+                4,
+                0,
+                -2,
+                2 / 1.02 - 2,
+            ],
         },
     )
 

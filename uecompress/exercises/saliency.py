@@ -23,39 +23,66 @@ def forecast():
 
 
 def keep():
-    """The mask of the weights that SNIP keeps, exactly so many."""
-    inputs = [
-        (torch.tensor([2.0, -0.1, 1.0, -3.0, 0.5]), torch.tensor([0.1, 5.0, -0.9, 0.2, 0.0]), 2),
-        (torch.tensor([1.0, -2.0, 3.0, 4.0, 0.5, 6.0]), torch.tensor([0, 0.3, 0, 0, -0.1, 0]), 4),
-        (torch.tensor([0.5, 4.0, -1.0]), torch.tensor([2.0, -0.1, 0.3]), 1),
-    ]
+    """The mask of the weights that a score keeps, exactly so many."""
+    ties = torch.tensor([1.0, -2.0, 3.0, 4.0, 0.5, 6.0]), torch.tensor([0, 0.3, 0, 0, -0.1, 0])
+    weights = torch.tensor([2.0, -0.1, 1.0, -3.0, 0.5, 1.5])
+    vectors = (
+        weights,
+        torch.tensor([0.1, 5.0, -0.9, 0.2, 0.0, 0.7]),
+        torch.tensor([-0.4, 3.0, 0.6, -0.5, 0.2, 0.1]),
+    )
+    inputs = [(name, *vectors, count) for name in _SCORES for count in (2, 3)]
+    inputs += [("SNIP", *ties, ties[1], 4), ("skeletonization", *ties, ties[1], 4)]
     return Function(
-        lambda theta, slope, count: _first((theta * slope).abs(), count),
+        lambda *arguments: _kept(_SCORES, *arguments),
         inputs,
         {
             "a threshold keeps all that are equal to it: count them where scores are 0": (
-                lambda theta, slope, count: _above((theta * slope).abs(), count)
+                lambda name, theta, slope, curved, count: _above(
+                    _SCORES[name](theta, slope, curved), count
+                )
             ),
-            "this is the slope alone; the score is the slope times the weight": (
-                lambda theta, slope, count: _first(slope.abs(), count)
+            "as printed GraSP's highest go: turn it around": _but(GraSP=lambda t, g, hg: -t * hg),
+            "GraSP has a sign: what lowers the flow goes on one side only": _but(
+                GraSP=lambda t, g, hg: (t * hg).abs()
             ),
-            "SNIP has no sign: a weight that harms much counts like one that helps much": (
-                lambda theta, slope, count: _first(theta * slope, count)
+            "SNIP has no sign: a weight that harms much counts like one that helps much": _but(
+                SNIP=lambda t, g, hg: -t * g
             ),
-            "this is skeletonization; SNIP has no sign": (
-                lambda theta, slope, count: _first(-theta * slope, count)
+            "skeletonization removes the harmful first, those with θ · slope above 0": _but(
+                skeletonization=lambda t, g, hg: t * g
             ),
-            "you keep the lowest scores": (
-                lambda theta, slope, count: _first(-(theta * slope).abs(), count)
+            "skeletonization has a sign: without it, it is SNIP": _but(
+                skeletonization=lambda t, g, hg: (t * g).abs()
             ),
-            "this is what goes, not what stays": (
-                lambda theta, slope, count: ~_first((theta * slope).abs(), count)
+            "these are the slopes alone; a score is the slope times the weight": (
+                lambda name, theta, slope, curved, count: _kept(
+                    _SCORES, name, theta.sign(), slope, curved, count
+                )
             ),
+            "this is what goes, not what stays": lambda *arguments: ~_kept(_SCORES, *arguments),
         },
-        show=lambda theta, slope, count: (
-            f"weights {theta.tolist()}, slopes {slope.tolist()} and the count {count}"
+        show=lambda name, theta, slope, curved, count: (
+            f"{name}, weights {theta.tolist()}, slopes {slope.tolist()}, Hg {curved.tolist()} and "
+            f"the count {count}"
         ),
     )
+
+
+_SCORES = {  # of weights, slopes and Hg, so that the lowest go
+    "skeletonization": lambda theta, slope, curved: -theta * slope,
+    "SNIP": lambda theta, slope, curved: (theta * slope).abs(),
+    "GraSP": lambda theta, slope, curved: theta * curved,
+}
+
+
+def _kept(of, name, theta, slope, curved, count):
+    return _first(of[name](theta, slope, curved), count)
+
+
+def _but(**mistaken):
+    """All scores right but these."""
+    return lambda *arguments: _kept(_SCORES | mistaken, *arguments)
 
 
 def _first(score, count):

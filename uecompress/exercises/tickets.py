@@ -12,16 +12,39 @@ from uecompress.pruning.masks import keep_top
 DENSITY = 0.1  # of the experiment
 
 
-def rounds():
-    """Rounds of 20 % until at most 3.6 % of a layer is left."""
+def account():
+    """What a round removes, what values and places are worth, and what the control leaves."""
     return Number(
-        15,
+        [0.5, 2.0, 5.0, -0.02],
         {
-            "after 14 rounds 4.4 % are left: round up": 14,
-            "each round takes 20 % of what is left, not of what there was": 5,
-            "20 % is what goes, not what stays": 3,
-            "a number of rounds is whole, and the bound must be reached": 14.9,
-            "this is when 3.6 % are gone, not left": 1,
+            "(7/8)^(1/3) is the wrong rate: a round keeps (1/8)^(1/3)": [
+                (7 / 8) ** (1 / 3),
+                2,
+                5,
+                -0.02,
+            ],
+            "a round removes a share of what is left, not of what there was": [
+                7 / 24,
+                2,
+                5,
+                -0.02,
+            ],
+            "the values' worth is the error with new ones minus the ticket's, not the dense "
+            "network's": [0.5, 3, 6, -0.02],
+            "shuffled minus redrawn leaves the values out, which went along with the places": [
+                0.5,
+                2,
+                3,
+                -0.02,
+            ],
+            "compare with the control: it lost AUROC, too, with nothing cut": [0.5, 2, 5, -0.05],
+            "this is what the control loses; you want what the ticket loses beside it": [
+                0.5,
+                2,
+                5,
+                -0.03,
+            ],
+            "the ticket's AUROC is below the control's: a minus": [0.5, 2, 5, 0.02],
         },
     )
 
