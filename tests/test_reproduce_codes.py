@@ -31,6 +31,8 @@ def small(monkeypatch, tmp_path):
         monkeypatch.setitem(settings, "seeds", [0])
         if "ratio" in settings["arguments"]:  # the layers have few weights
             monkeypatch.setitem(settings["arguments"], "ratio", 4)
+        if "rank" in settings["arguments"]:
+            monkeypatch.setitem(settings["arguments"], "rank", 2)
         if "grid" in settings["search"]:
             grid = {knob: values[1:3] for knob, values in settings["search"]["grid"].items()}
             monkeypatch.setitem(settings["search"], "epochs", 1)

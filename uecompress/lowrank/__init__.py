@@ -3,7 +3,9 @@
 from uecompress.lowrank.compress import LayerPlan, compress, plan
 from uecompress.lowrank.conv_chain import chain_kernel
 from uecompress.lowrank.cp_conv import component_growth, cp_conv2d
+from uecompress.lowrank.given import low_rank_plus_sparse, split, whitened, whitened_svd
 from uecompress.lowrank.naive_tt_conv import naive_tt_conv2d
+from uecompress.lowrank.scratch import new_low_rank
 from uecompress.lowrank.svd import break_even_rank, svd_linear
 from uecompress.lowrank.svd_conv import svd_conv2d
 from uecompress.lowrank.tt_conv import TTConv2d
@@ -20,9 +22,14 @@ __all__ = [
     "compress",
     "cp_conv2d",
     "factor_shape",
+    "low_rank_plus_sparse",
     "naive_tt_conv2d",
+    "new_low_rank",
     "plan",
+    "split",
     "svd_conv2d",
     "svd_linear",
     "tucker_conv2d",
+    "whitened",
+    "whitened_svd",
 ]

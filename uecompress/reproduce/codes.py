@@ -53,7 +53,8 @@ def run(store):
 def bases():
     """(network, kind, seed) of the ordinary networks that others begin with."""
     found = {("lenet300", "decay", seed) for seed in METHODS["float"]["seeds"]}
-    found |= {("lenet300", "dense", seed) for seed in SETTINGS["variances"]["seeds"]}
+    seeds = [*SETTINGS["variances"]["seeds"], *METHODS["svd_16"]["seeds"]]
+    found |= {("lenet300", "dense", seed) for seed in seeds}
     found |= {("lenet5", "dense", seed) for seed in METHODS["lenet5_bitnet"]["seeds"]}
     return sorted(found)
 

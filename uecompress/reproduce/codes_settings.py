@@ -80,6 +80,9 @@ SETTINGS = {
             "bitnet", 12, start="dense", network="lenet5", seeds=THREE, search=2, grid=ON,
             bfloat16=True,
         ),
+        # As many epochs in all: thin layers with new weights, and cut from a network of 20 epochs.
+        "thin_16": method("new_low_rank", 25, rank=16),
+        "svd_16": method("svd", 5, start="dense", search=3, grid=ON, rank=16),
     },
     # Of the network with tuned weight decay, not trained again: a way and its arguments.
     "rounded": {

@@ -1,11 +1,11 @@
-"""The networks of the ``codes`` experiment: hashed, narrow, rounded while they are trained."""
+"""The networks of the ``codes`` experiment: hashed, narrow, thin, rounded in training."""
 
 import itertools
 from collections import OrderedDict
 
 from torch import nn
 
-from uecompress import hashing, networks, quantization
+from uecompress import hashing, lowrank, networks, quantization
 from uecompress.ensembles import mc_dropout
 from uecompress.randomness import seeded
 from uecompress.reproduce import bayesian
@@ -78,6 +78,8 @@ MAKE = {
     "hashed_dropout": lambda model, seed, ratio, probability: with_dropout(
         hashing.hashed(model, ratio=ratio, seed=seed), probability
     ),
+    "new_low_rank": lambda model, seed, rank: lowrank.new_low_rank(model, rank=rank, seed=seed),
+    "svd": lambda model, seed, rank: lowrank.compress(model, "svd", rank=rank),
     "lsq": lambda model, seed, bits: quantization.lsq(model, bits),
     "bitnet": lambda model, seed, **how: quantization.bitnet(model, **how),
 }
