@@ -149,3 +149,11 @@ def test_networks_without_such_layers_and_bad_numbers_are_refused():
         broken[0].weight[0, 0] = math.inf
     with pytest.raises(ValueError, match="'0'"):
         rate_distortion(broken)
+
+
+def test_a_network_in_training_is_stored_and_goes_on_where_it_was(tmp_path):
+    model, (x, _) = rate_distortion(small()), blobs()
+    storage.save(model, tmp_path / "network")
+    back = storage.load(tmp_path / "network")
+    assert torch.equal(uncertainty.predict(back, x), uncertainty.predict(model, x))
+    assert code_length(back) == code_length(model)
