@@ -89,6 +89,8 @@ def test_contributing_layer(dtype):
             plain.weight.copy_(layer.dense_weight)
         assert torch.equal(layer(inputs), plain(inputs))
         again = type(layer)(**layer.config()).to(dtype)
+        assert not again.codes.any()  # nothing of the weights that it drew
+        assert again.scale == 1
         again.load_state_dict(layer.state_dict())
         assert torch.equal(again(inputs), layer(inputs))
         assert re.search(r"(in_features=5|in_channels=3)", str(layer))

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from uecompress import bench, networks, pruning
+from uecompress import bench, networks, pruning, uncertainty
 from uecompress.exercises import check, structured
 
 
@@ -18,17 +18,31 @@ def says(capsys):
     return ask
 
 
-def test_stream(says):
-    model = networks.resnet_small()
-    small = networks.keep_units(model, "conv", torch.arange(16) > 0)
-    gone = networks.parameter_count(model) - networks.parameter_count(small)
-    assert says("stream", gone) == "✓ correct"
-    assert "that read the channel lose" in says("stream", 9 + 144 + 4)
-    assert "a scale and a shift" in says("stream", gone - 4)
-    assert "the shortcut of the second block" in says("stream", gone - 32)
-    assert "1 × 1" in says("stream", gone - 32 + 288)
-    assert "no parameters" in says("stream", gone + 4)
-    assert "ties others" in says("stream", 11)
+def test_step(says):
+    gamma = torch.tensor([0.2, -0.03, 0.01])
+    stepped = gamma.sign() * (gamma.abs() - 0.5 * 0.1).clamp(min=0)
+    silent = sum(g == 0 and b == 0 for g, b in zip(stepped, (0.3, 0, 0.4), strict=True))
+    assert says("step", [*stepped.tolist(), int(silent)]) == "✓ correct"
+    assert "still says" in says("step", [0.15, 0, 0, 2])
+    by_gradient = gamma - 0.5 * 0.1 * gamma.sign()
+    assert "would pass 0" in says("step", [*by_gradient.tolist(), 0])
+    assert "not λ alone" in says("step", [0.1, 0, 0, 1])
+    assert "large one moves" in says("step", [0.2, 0, 0, 1])
+
+
+def test_price(says):
+    model = networks.lenet300()
+    density = {name: 0.25 for name in ("linear1", "linear2")}
+    norms = {name: layer.weight.abs() for name, layer in networks.plain_layers(model).items()}
+    cut = pruning.prune_units(model, pruning.unit_scores(model, norms), density=density)
+    small, x = networks.shrink(cut), torch.rand(2, 1, 28, 28)
+    whole, less = (uncertainty.multiply_adds(net, x) for net in (model, small))
+    _, epochs = pruning.scratch_b(small, 25, dense=model, x=x, seed=0)
+    assert says("price", [whole, less, epochs]) == "✓ correct"
+    assert "like any other" in says("price", [whole / 4, less, epochs])
+    assert "rows and of its columns" in says("price", [whole, whole / 4, 100])
+    assert "scratch-E" in says("price", [whole, less, 25])
+    assert "one quarter stays" in says("price", [whole, 225 * 784 + 75 * 225 + 750, 34])
 
 
 def test_tied(says):

@@ -7,18 +7,34 @@ from uecompress.exercises.function import Function
 from uecompress.exercises.number import Number
 
 
-def stream():
-    """Parameters that go with one channel of the first stream of ``resnet_small``."""
+def step():
+    """The scales (0.20, −0.03, 0.01) after a proximal step of 0.05, and how many are silent.
+
+    The shifts are (0.3, 0, 0.4).
+    """
     return Number(
-        621,
+        [0.15, 0.0, 0.0, 1],
         {
-            "the layers that read the channel lose a kernel, too, for each of their filters": 157,
-            "these are the layers that read it; those that make it lose a filter each": 468,
-            "the two batch norms have a scale and a shift for the channel": 617,
-            "the shortcut of the second block reads the channel as well": 589,
-            "the kernel of the shortcut is 1 × 1": 877,
-            "running statistics are no parameters": 625,
-            "that is the first layer and its norm alone: the sum ties others to it": 11,
+            "γ = 0 does not silence a channel that still says its β": [0.15, 0, 0, 2],
+            "what would pass 0 stays there": [0.15, 0.02, -0.04, 0],
+            "the step is η λ, not λ alone": [0.1, 0, 0, 1],
+            "the step is η λ, not η alone": [0, 0, 0, 1],
+            "the large one moves, too": [0.2, 0, 0, 1],
+            "a silent channel has γ and β at zero": [0.15, 0, 0, 0],
+        },
+    )
+
+
+def price():
+    """Multiplications of the bench with zeros and with fewer units, and the epochs of scratch-B."""
+    return Number(
+        [266_200, 60_925, 109],
+        {
+            "a zero is multiplied like any other number": [66_550, 60_925, 109],
+            "a layer loses three quarters of its rows and of its columns": [266_200, 66_550, 100],
+            "as much arithmetic, not as many epochs: that is scratch-E": [266_200, 60_925, 25],
+            "the small network trains for longer, not for less": [266_200, 60_925, 6],
+            "three quarters go, one quarter stays": [266_200, 194_025, 34],
         },
     )
 
