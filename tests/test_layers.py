@@ -272,12 +272,15 @@ class TestConversion:
                 assert torch.equal(torch.get_rng_state(), state)
                 assert all(torch.equal(before[k], v) for k, v in plain.state_dict().items())
                 assert layer.training == training
-                rounded = {"Quantized": 1 / 254, "LSQ": 1 / 16, "Ternary": 1}  # half a step
+                # half a step
+                rounded = {"Quantized": 1 / 254, "LSQ": 1 / 16, "Ternary": 1, "Rate": 1 / 2}
                 share = sum(s for name, s in rounded.items() if repr(layer).startswith(name))
                 close = {"rtol": 0, "atol": 1e-12 + share * plain.weight.abs().max().item()}
                 torch.testing.assert_close(layer.dense_weight, plain.weight, **close)
                 assert layer.dense_weight.dtype == torch.float64
-                torch.testing.assert_close(layer.dense_bias, plain.bias, rtol=0, atol=1e-12)
+                share = share if repr(layer).startswith("Rate") else 0  # others keep the bias
+                close = {"rtol": 0, "atol": 1e-12 + share * plain.bias.abs().max().item()}
+                torch.testing.assert_close(layer.dense_bias, plain.bias, **close)
                 trained = {n: p.requires_grad for n, p in layer.named_parameters()}
                 for name, found in trained.items():
                     assert found == (bias if name.startswith("bias") else weight), name
