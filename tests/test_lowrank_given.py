@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from uecompress import lowrank, networks, storage, training, uncertainty
-from uecompress.lowrank import low_rank_plus_sparse, new_low_rank, split, whitened, whitened_svd
+from uecompress.lowrank import godec, low_rank_plus_sparse, new_low_rank, whitened, whitened_svd
 from uecompress.networks import grams, hessian
 
 
@@ -70,7 +70,7 @@ def test_a_sum_of_low_rank_and_few_entries_is_found_again():
     entries = torch.zeros(30, 40, dtype=torch.float64)
     places = torch.randperm(1200, generator=torch.Generator().manual_seed(0))[:24]
     entries.view(-1)[places] = 20.0
-    left, right, sparse = split(truth + entries, 2, 24, rounds=50)
+    left, right, sparse = godec(truth + entries, 2, 24, rounds=50)
     assert torch.allclose(left @ right, truth, atol=1e-6)
     assert torch.allclose(sparse, entries, atol=1e-6)
 
@@ -78,7 +78,7 @@ def test_a_sum_of_low_rank_and_few_entries_is_found_again():
 def test_no_round_makes_the_split_worse_and_exactly_so_many_entries_are_left():
     w, errors = drawn(12, 15), []
     for rounds in (1, 2, 5, 20):
-        left, right, sparse = split(w, 3, 20, rounds)
+        left, right, sparse = godec(w, 3, 20, rounds)
         errors.append((w - left @ right - sparse).norm().item())
         assert (sparse != 0).sum() == 20
     assert errors == sorted(errors, reverse=True)
@@ -87,7 +87,7 @@ def test_no_round_makes_the_split_worse_and_exactly_so_many_entries_are_left():
 
 def test_of_equal_entries_exactly_so_many_stay():
     w = torch.ones(4, 4, dtype=torch.float64) - 2 * torch.eye(4, dtype=torch.float64)
-    *_, sparse = split(w, 1, 3)
+    *_, sparse = godec(w, 1, 3)
     assert (sparse != 0).sum() == 3
 
 
@@ -95,7 +95,7 @@ def test_the_network_is_the_sum_of_both_is_tuned_with_its_zeros_and_stored(tmp_p
     model, x = small().float(), given(30, 100).T.float()
     found = low_rank_plus_sparse(model, rank=3, density=0.1)
     layer = found[0]
-    left, right, sparse = split(model[0].weight.detach().double(), 3, 60)
+    left, right, sparse = godec(model[0].weight.detach().double(), 3, 60)
     weight = layer.branch.u.weight @ layer.branch.vh.weight + layer.shortcut.weight
     assert torch.allclose(weight.double(), left @ right + sparse, atol=1e-5)
     assert (layer.shortcut.weight != 0).sum() == 60
@@ -157,10 +157,14 @@ def test_bad_input_is_refused_by_name():
             function()
     with pytest.raises(ValueError, match="density"):
         low_rank_plus_sparse(model, rank=3, density=1.0)
+    with pytest.raises(ValueError, match="density"):
+        low_rank_plus_sparse(model, rank=3, density=0.0)
+    with pytest.raises(ValueError, match=r"'2'.*no entry"):
+        low_rank_plus_sparse(model, rank=3, density=0.002)  # a half of one entry
     with pytest.raises(TypeError, match="rank"):
         whitened_svd(model, x, rank="3")
     with pytest.raises(ValueError, match="count"):
-        split(drawn(3, 3), 1, 10)
+        godec(drawn(3, 3), 1, 10)
     with pytest.raises(ValueError, match="positive definite"):
         whitened(drawn(3, 4), torch.zeros(4, 4, dtype=torch.float64), 1)
     model[0].weight.data[0, 0] = torch.nan

@@ -36,7 +36,7 @@ def test_how_the_settings_were_chosen_is_said():
 def test_a_row_is_that_of_the_file_that_is_kept(small):
     row, files = experiment.row("lenet300", 1), experiment.artefacts()
     assert row["bytes"] == len(files["lenet300-1.uec"])
-    assert row["penalty"] == 1.0
+    assert row["penalty"] == 100.0  # all are allowed: the search went on
 
 
 def test_a_warp_of_nothing_is_the_image_and_one_by_shifts_moves_it():
@@ -61,6 +61,9 @@ def test_the_search_takes_the_largest_penalty_within_the_allowed_error(monkeypat
         lambda name, seed, penalty, epochs: {"penalty": penalty, "error": errors[penalty]},
     )
     assert search("lenet300")["choice"] == {"penalty": 3.0}
+    errors.update({4.0: 1.6, 5.3: 1.7, 7.0: 1.9})  # beyond the grid, each a third larger
+    assert search("lenet300")["choice"] == {"penalty": 5.3}
+    assert [each["penalty"] for each in search("lenet300")["grid"]][-2:] == [5.3, 7.0]
     errors.update(dict.fromkeys(errors, 5.0))
     with pytest.raises(ValueError, match="no penalty"):
         search("lenet300")

@@ -3,7 +3,7 @@
 from uecompress.lowrank.compress import LayerPlan, compress, plan
 from uecompress.lowrank.conv_chain import chain_kernel
 from uecompress.lowrank.cp_conv import component_growth, cp_conv2d
-from uecompress.lowrank.given import low_rank_plus_sparse, split, whitened, whitened_svd
+from uecompress.lowrank.given import godec, low_rank_plus_sparse, whitened, whitened_svd
 from uecompress.lowrank.naive_tt_conv import naive_tt_conv2d
 from uecompress.lowrank.scratch import new_low_rank
 from uecompress.lowrank.svd import break_even_rank, svd_linear
@@ -22,11 +22,11 @@ __all__ = [
     "compress",
     "cp_conv2d",
     "factor_shape",
+    "godec",
     "low_rank_plus_sparse",
     "naive_tt_conv2d",
     "new_low_rank",
     "plan",
-    "split",
     "svd_conv2d",
     "svd_linear",
     "tucker_conv2d",

@@ -64,8 +64,8 @@ def whitened_svd(model, x, *, rank, damping=0.01):
     Warns:
         UserWarning: Linear layers that are not plain, which stay.
     """
-    model, names = plain(model), _names(model, rank)
-    for name in names:
+    model = plain(model)
+    for name in _smaller(model, rank):
         gram, columns = grams(model, x, only=name)[name]
         layer = model.get_submodule(name)
         with checks.naming(name):
@@ -76,7 +76,7 @@ def whitened_svd(model, x, *, rank, damping=0.01):
     return model
 
 
-def split(weight, rank, count, rounds=20):
+def godec(weight, rank, count, rounds=20):
     """W ≈ L + S: a matrix of low rank and one with few entries, in turn (Zhou and Tao, 2011).
 
     Each half of a round is the best for the other one as it is, an SVD and the entries of largest
@@ -117,27 +117,24 @@ def low_rank_plus_sparse(model, *, rank, density, x=None, rounds=20):
     Args:
         model: a network; it is not changed.
         rank: of every layer; layers for which two factors hold no fewer numbers stay.
-        density: the share of the weights of a layer that S has, in [0, 1).
+        density: the share of the weights of a layer that S has, in (0, 1).
         x: inputs (N, ...). With them the columns of W are weighted by the root mean square of what
             they are given (OATS, Zhang and Papyan, 2025), and a column that is given nothing
             becomes zero.
-        rounds: as in :func:`split`.
+        rounds: as in :func:`godec`.
 
     Raises:
         TypeError: numbers that are none.
-        ValueError: numbers out of range; a rank that makes no layer smaller; inputs that are not
-            the network's.
+        ValueError: numbers out of range, or a density that leaves S no entry; a rank that makes no
+            layer smaller; inputs that are not the network's.
 
     Warns:
         UserWarning: Linear layers that are not plain, which stay.
     """
-    density = checks.within("density", density, 0, 1, open_high=True)
-    model, names = plain(model), _names(model, rank)
+    density = checks.within("density", density, 0, 1, open_low=True, open_high=True)
+    model, new = plain(model), {}
     given = {} if x is None else grams(model, x)
-    layers = plain_layers(model, nn.Linear)
-    new = {}
-    for name in names:
-        layer = layers[name]
+    for name, layer in _smaller(model, rank).items():
         with checks.naming(name):
             checks.finite(weight=layer.weight, bias=layer.bias)
             weight = layer.weight.double()
@@ -145,9 +142,10 @@ def low_rank_plus_sparse(model, *, rank, density, x=None, rounds=20):
             if name in given:
                 gram, columns = given[name]
                 scale = (gram[0].diagonal() / columns).sqrt()
-            left, right, sparse = split(
-                weight * scale, rank, round(density * weight.numel()), rounds
-            )
+            count = round(density * weight.numel())
+            if count == 0:
+                raise ValueError(f"density {density:g} leaves S no entry")
+            left, right, sparse = godec(weight * scale, rank, count, rounds)
             back = torch.where(scale > 0, 1 / scale, 0)
             shortcut = nn.utils.skip_init(
                 nn.Linear, layer.in_features, layer.out_features, bias=False,
@@ -159,14 +157,16 @@ def low_rank_plus_sparse(model, *, rank, density, x=None, rounds=20):
     return replace_layers(model, lambda name, _: new.get(name))
 
 
-def _names(model, rank):
-    """The Linear layers that two factors of this rank make smaller."""
+def _smaller(model, rank):
+    """The Linear layers by name that two factors of this rank make smaller."""
     rank = checks.whole("rank", rank)
     layers = plain_layers(model, nn.Linear)
-    names = [name for name, each in layers.items() if rank <= break_even_rank(*each.weight.shape)]
-    if not names:
+    found = {
+        n: layer for n, layer in layers.items() if rank <= break_even_rank(*layer.weight.shape)
+    }
+    if not found:
         raise ValueError(f"two factors of rank {rank} make no Linear layer smaller")
-    return names
+    return found
 
 
 def _pair(layer, left, right):

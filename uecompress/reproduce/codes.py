@@ -10,6 +10,8 @@ best, in shorter trainings; where a method takes over the choice of another, the
 The grids are among the results, as ``search``. Epochs, ratios and bits were chosen beforehand.
 """
 
+import functools
+
 from uecompress import data, uncertainty
 from uecompress.reproduce import bayesian, foreign
 from uecompress.reproduce import codes_rounding as rounding
@@ -97,20 +99,16 @@ def measured(name, seed, make, told, samples=None):
 def doubt(model, samples):
     """What foreign sets but notMNIST say, by entropy and by mutual information."""
     result = foreign.row(model, batch_size=100, samples=samples)
-    if samples is None and not hasattr(model, "members"):
+    predict = functools.partial(uncertainty.predict, model, samples=samples, batch_size=100)
+    log_probs = predict(data.load("mnist", "test")[0])
+    if len(log_probs) == 1:  # one network agrees with itself
         return result
-
-    def disagreement(x):
-        found = uncertainty.predict(model, x, samples=samples, batch_size=100)
-        return uncertainty.mutual_information(found)
-
-    inside = disagreement(data.load("mnist", "test")[0])
-    return result | {
-        f"auroc_mutual_information_{name}": round(
-            uncertainty.auroc(inside, disagreement(foreign.images(name))), 6
-        )
-        for name in foreign.NAMES
-    }
+    inside = uncertainty.mutual_information(log_probs)
+    for name in foreign.NAMES:
+        outside = uncertainty.mutual_information(predict(foreign.images(name)))
+        auroc = uncertainty.auroc(inside, outside)
+        result[f"auroc_mutual_information_{name}"] = round(auroc, 6)
+    return result
 
 
 def row(method, seed):

@@ -92,7 +92,6 @@ SETTINGS = {
         "4": ["weights", {"bits": 4}],
         "3": ["weights", {"bits": 3}],
         "2": ["weights", {"bits": 2}],
-        "4_tensor": ["weights", {"bits": 4, "per": "tensor"}],
         "4_mse": ["weights", {"bits": 4, "threshold": "mse"}],
         "3_mse": ["weights", {"bits": 3, "threshold": "mse"}],
         "2_mse": ["weights", {"bits": 2, "threshold": "mse"}],
@@ -106,6 +105,7 @@ SETTINGS = {
         "3_gptq_noise": ["gptq", {"bits": 3, "noise": True}],
         "3_mixed": ["mixed", {"mean_bits": 3}],
         # One scale for a layer, as outlier channel splitting has it.
+        "4_whole": ["weights", {"bits": 4, "per": "tensor"}],
         "3_whole": ["weights", {"bits": 3, "per": "tensor"}],
         "2_whole": ["weights", {"bits": 2, "per": "tensor"}],
         "3_whole_clip": ["weights", {"bits": 3, "per": "tensor", "threshold": "mse"}],

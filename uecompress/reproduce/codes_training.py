@@ -19,9 +19,9 @@ METHODS = SETTINGS["methods"]
 
 def untrained(name, seed):
     """A new network; "wide" is 784-1000-10."""
-    return (
-        perceptron([784, 1000, 10], seed) if name == "wide" else getattr(networks, name)(seed=seed)
-    )
+    if name == "wide":
+        return perceptron([784, 1000, 10], seed)
+    return getattr(networks, name)(seed=seed)
 
 
 def perceptron(widths, seed):
