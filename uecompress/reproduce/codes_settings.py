@@ -49,8 +49,10 @@ SETTINGS = {
         "narrow_8": method("narrow", 25, ratio=8),
         "narrow_32": method("narrow", 25, ratio=32),
         "narrow_64": method("narrow", 25, ratio=64),
-        "hashed_32_2": method("hashed", 25, ratio=32, folds=2),
-        "hashed_32_10": method("hashed", 25, ratio=32, folds=10, like="hashed_32_2"),
+        "hashed_32_2": method("hashed", 25, seeds=THREE, ratio=32, folds=2),
+        "hashed_32_10": method(
+            "hashed", 25, seeds=THREE, ratio=32, folds=10, like="hashed_32_2"
+        ),
         "structured_32": method("structured", 25, ratio=32),
         # As in the published numbers: one hidden layer of 1000.
         "wide_hashed_64": method(
@@ -73,7 +75,6 @@ SETTINGS = {
         # Trained on from the network with tuned weight decay, with rounded weights and without.
         "float": method("plain", 10, start="decay", search=4, grid=ON),
         "lsq_4": method("lsq", 10, start="decay", search=4, grid=ON, bits=4),
-        "lsq_3": method("lsq", 10, start="decay", search=4, grid=ON, bits=3),
         "lsq_2": method("lsq", 10, start="decay", search=4, grid=ON, bits=2),
         "bitnet": method("bitnet", 10, start="decay", search=4, grid=ON),
         "lenet5_bitnet": method(
