@@ -141,8 +141,8 @@ def test_folder_is_the_installed_one_if_there_is_one(tmp_path, monkeypatch):
 
 def test_results_are_read_by_name(tmp_path, monkeypatch):
     monkeypatch.setattr(sets, "folder", lambda: tmp_path)
-    with pytest.raises(FileNotFoundError, match="'pruning'; there are none"):
-        data.results("pruning")
+    with pytest.raises(FileNotFoundError, match="'unheard'; there are none"):
+        data.results("unheard")
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "svd.json").write_text(
         json.dumps({"note": "é", "rows": [1.5]}), "utf-8"
@@ -150,7 +150,7 @@ def test_results_are_read_by_name(tmp_path, monkeypatch):
     (tmp_path / "results" / "tt.json").write_text("{}")
     (tmp_path / "outside.json").write_text("{}")
     assert data.results("svd") == {"note": "é", "rows": [1.5]}
-    for name in ("pruning", "../outside", "svd.json"):
+    for name in ("unheard", "../outside", "svd.json"):
         with pytest.raises(FileNotFoundError, match=f"{name}'; there are svd, tt"):
             data.results(name)
 

@@ -66,7 +66,7 @@ def test_no_flipped_bit_stops_a_run():
         path.write_bytes(damaged)
         arrays = read(path)
         if arrays is not None:
-            assert arrays.keys() == {"v", "seconds"}
+            assert arrays.keys() == {"v", "inside", "seconds"}
             np.testing.assert_array_equal(arrays["v"], np.arange(3.0))
     np.save(path.with_suffix(".npy"), np.arange(3))
     assert read(path.with_suffix(".npy")) is None
@@ -91,6 +91,9 @@ def test_the_time_of_units_from_earlier_runs_is_counted_once(monkeypatch):
     for name in ("outer", "first", "outer", "inner"):
         Store("demo", {}, 1).unit(name, None)
     assert sorted(store.asked.values()) == [2, 3, 5]
+    store.asked.clear()
+    Store("demo", {}, 1).unit("outer", None)  # brings the unit inside of it, which is not read
+    assert sorted(store.asked.values()) == [3, 5]
 
 
 def test_units_of_another_version_of_the_experiment_the_library_or_torch_are_others(monkeypatch):

@@ -81,7 +81,11 @@ def files(units):
     """The arrays of all units but their times, by name."""
     found = {path.name: dict(np.load(path)) for path in units.folder.iterdir()}
     return {
-        name: {key: value.tobytes() for key, value in arrays.items() if key != "seconds"}
+        name: {
+            key: value.tobytes()
+            for key, value in arrays.items()
+            if key not in ("inside", "seconds")
+        }
         for name, arrays in found.items()
     }
 

@@ -24,6 +24,7 @@ from uecompress.reproduce import (
     ensemble,
     low_rank,
     parallel,
+    pruning,
     store,
     svd,
     tt_training,
@@ -39,6 +40,7 @@ EXPERIMENTS = {
     "convolutions": convolutions,
     "tt_training": tt_training,
     "bayesian": bayesian,
+    "pruning": pruning,
 }
 
 

@@ -20,8 +20,10 @@ from uecompress.atomic import replacing
 from uecompress.data.files import cache
 
 # Seconds that each unit took, without the units inside it, whether in this run or before. `asked`
-# has those that this process read or computed, by file; `_computed` the latter, one by one.
+# has those that this process asked for, directly or inside of others, by file; `_open` the same for
+# each unit that is being computed; `_computed` those that were computed here, one by one.
 asked = {}
+_open = []
 _computed = []
 
 
@@ -55,12 +57,19 @@ class Store:
         arrays = read(path)
         if arrays is None:
             start, before = time.perf_counter(), len(_computed)
-            arrays = compute()
+            _open.append({})
+            try:
+                arrays = compute()
+            finally:
+                inside = json.dumps(_open.pop())
             seconds = time.perf_counter() - start - sum(_computed[before:])
             _computed.append(seconds)
-            write(path, lambda f: np.savez(f, **arrays, seconds=seconds))
+            write(path, lambda f: np.savez(f, **arrays, inside=inside, seconds=seconds))
             arrays = read(path)
-        asked[str(path)] = float(arrays.pop("seconds"))
+        found = json.loads(str(arrays.pop("inside", "{}")))
+        found[str(path)] = float(arrays.pop("seconds"))
+        for units in (asked, *_open[-1:]):
+            units.update(found)
         return arrays
 
     def value(self, name, compute):
