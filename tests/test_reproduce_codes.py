@@ -5,7 +5,7 @@ import reproduced
 import torch
 
 from uecompress import data, networks, quantization, storage, uncertainty
-from uecompress.reproduce import bayesian, bayesian_settings, pruning_training
+from uecompress.reproduce import bayesian, bayesian_settings, codes_parts, pruning_training
 from uecompress.reproduce import codes as experiment
 from uecompress.reproduce import codes_rounding as rounding
 from uecompress.reproduce import codes_training as common
@@ -37,6 +37,10 @@ def small(monkeypatch, tmp_path):
             grid = {knob: values[1:3] for knob, values in settings["search"]["grid"].items()}
             monkeypatch.setitem(settings["search"], "epochs", 1)
             monkeypatch.setitem(settings["search"], "grid", grid)
+    for each in (*SETTINGS["methods"].values(), *(how for _, how in SETTINGS["rounded"].values())):
+        how = each.get("arguments", each)
+        if "share" in how:
+            monkeypatch.setitem(how, "share", 0.4)
     monkeypatch.setitem(SETTINGS, "batch", 20)
     monkeypatch.setitem(SETTINGS, "samples", 2)
     monkeypatch.setitem(SETTINGS, "variances", {"seeds": [0], "bits": [2], "grids": ["log"]})
@@ -110,6 +114,44 @@ def test_every_way_to_round_changes_the_network_and_leaves_the_one_before(small,
     found = rounding.rounded(model, 0, *SETTINGS["rounded"][way])
     assert not torch.equal(uncertainty.predict(found, x), before)
     assert torch.equal(uncertainty.predict(model, x), before)
+
+
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("way", ["low_rank", "both"])
+def test_a_part_takes_no_more_bytes_than_its_share_and_one_more_number_would(way, given):
+    model = common.perceptron([784, 40, 10], 0)
+    x = data.load("digits", "train")[0][:200] if given else None
+    found = codes_parts.part(model, way, 0.3, x)
+    allowed = 0.3 * 4 * 784 * 40
+    weights = [p.detach() for p in found.linear1.parameters() if p.ndim == 2]
+    assert 0.9 * allowed < codes_parts.stored(*weights) <= allowed
+    assert torch.equal(found.linear2.weight, model.linear2.weight)
+
+
+def test_few_entries_are_the_largest_and_as_many_as_fit():
+    model = common.perceptron([784, 40, 10], 0)
+    weight, found = model.linear1.weight, codes_parts.part(model, "sparse", 0.1).linear1.weight
+    count, allowed = int((found != 0).sum()), 0.1 * 4 * weight.numel()
+    assert torch.equal(found, weight * (weight.abs() >= found[found != 0].abs().min()))
+    assert (
+        codes_parts.stored(found)
+        <= allowed
+        < codes_parts.stored(codes_parts.entries(weight.detach(), count + 1))
+    )
+
+
+def test_both_comes_closer_than_either_where_a_matrix_is_both():
+    model = common.perceptron([784, 40, 10], 0)
+    layer, draw = model.linear1, torch.Generator().manual_seed(0)
+    layer.weight.data = torch.outer(
+        torch.randn(40, generator=draw), torch.randn(784, generator=draw)
+    )
+    layer.weight.data[range(40), range(0, 40 * 19, 19)] += 20
+    errors = {}
+    for way in ("low_rank", "sparse", "both"):
+        found = codes_parts.part(model, way, 0.05).linear1
+        errors[way] = (found(torch.eye(784)) - layer(torch.eye(784))).square().sum().item()
+    assert errors["both"] < 1e-4 * min(errors["low_rank"], errors["sparse"])
 
 
 def test_what_is_clipped_ends_where_its_grid_does():

@@ -7,6 +7,7 @@ import torch
 from uecompress import data, networks, quantization, uncertainty
 from uecompress.quantization.activations import given_to
 from uecompress.reproduce import bayesian, foreign
+from uecompress.reproduce.codes_parts import part
 from uecompress.reproduce.codes_settings import SETTINGS
 from uecompress.reproduce.pruning_training import batch
 from uecompress.reproduce.store import Store
@@ -44,6 +45,7 @@ def rounded(model, seed, way, how):
         ),
         "clipped": functools.partial(clipped, model),
         "given": functools.partial(quantization.round_activations, model, x),
+        "part": lambda given=False, **how: part(model, x=x if given else None, **how),
     }[way](**how)
 
 

@@ -5,6 +5,7 @@ from uecompress.reproduce.bayesian_settings import DECAY, DENSE, ordinary
 from uecompress.reproduce.pruning_settings import DECAYS, FIVE, RATES, THREE
 
 GRID = {"lr": RATES, "weight_decay": DECAYS}
+PARTS = ("low_rank", "sparse", "both")
 # A trained network is trained on at smaller rates.
 ON = {"lr": [3e-5, 1e-4, 3e-4, 1e-3, 3e-3], "weight_decay": DECAYS}
 
@@ -84,6 +85,14 @@ SETTINGS = {
         # As many epochs in all: thin layers with new weights, and cut from a network of 20 epochs.
         "thin_16": method("new_low_rank", 25, rank=16),
         "svd_16": method("svd", 5, start="dense", search=3, grid=ON, rank=16),
+        # The first layer in a share of its bytes, trained on.
+        **{
+            f"tuned_{way}_{percent}": method(
+                "part", 10, start="decay", seeds=THREE, like="float", way=way, share=percent / 100
+            )
+            for way in PARTS
+            for percent in (5, 10, 20)
+        },
     },
     # Of the network with tuned weight decay, not trained again: a way and its arguments.
     "rounded": {
@@ -124,6 +133,14 @@ SETTINGS = {
         "given_4_max": ["given", {"bits": 4, "threshold": "max"}],
         "given_4_mse": ["given", {"bits": 4, "threshold": "mse"}],
         "given_4_kl": ["given", {"bits": 4, "threshold": "kl"}],
+        # The first layer in a share of its bytes, for its weights and for its responses.
+        **{
+            f"{way}_{percent}": ["part", {"way": way, "share": percent / 100}]
+            for way in PARTS
+            for percent in (5, 10, 20)
+        },
+        "low_rank_5_given": ["part", {"way": "low_rank", "share": 0.05, "given": True}],
+        "both_5_given": ["part", {"way": "both", "share": 0.05, "given": True}],
     },
     "clipping": {"bits": [8, 4], "thresholds": ["max", "percentile", "mse", "kl"]},
     "variances": {"seeds": THREE, "bits": [2, 3, 4], "grids": ["log", "linear"]},

@@ -9,6 +9,7 @@ from uecompress import hashing, lowrank, networks, quantization
 from uecompress.ensembles import mc_dropout
 from uecompress.randomness import seeded
 from uecompress.reproduce import bayesian
+from uecompress.reproduce.codes_parts import part
 from uecompress.reproduce.codes_settings import SETTINGS
 from uecompress.reproduce.search import searched
 from uecompress.reproduce.store import Store
@@ -82,6 +83,7 @@ MAKE = {
     "svd": lambda model, seed, rank: lowrank.compress(model, "svd", rank=rank),
     "lsq": lambda model, seed, bits: quantization.lsq(model, bits),
     "bitnet": lambda model, seed, **how: quantization.bitnet(model, **how),
+    "part": lambda model, seed, **how: part(model, **how),
 }
 
 
@@ -100,7 +102,8 @@ def fitted(method, model, seed, knobs, epochs):
     """A prepared network, trained."""
     how = METHODS[method]["training"] | {"epochs": epochs}
     how |= {key: knobs[key] for key in ("lr", "weight_decay")}
-    return bayesian.fit(model, how, seed, None)
+    zeros = networks.hold_zeros(model) if METHODS[method]["make"] == "part" else None
+    return bayesian.fit(model, how, seed, zeros)
 
 
 def described(method, knobs):
