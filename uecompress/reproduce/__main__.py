@@ -25,6 +25,7 @@ from uecompress.reproduce import (
     low_rank,
     parallel,
     pruning,
+    rate_distortion,
     store,
     svd,
     tt_training,
@@ -41,6 +42,7 @@ EXPERIMENTS = {
     "tt_training": tt_training,
     "bayesian": bayesian,
     "pruning": pruning,
+    "rate_distortion": rate_distortion,
 }
 
 
