@@ -1,8 +1,9 @@
 """The kept networks of chapters 18 to 22 are what their rows say."""
 
 import pytest
+from kept import same_error_and_doubt
 
-from uecompress import data, networks, storage, uncertainty
+from uecompress import data, networks, storage
 from uecompress.reproduce import foreign
 
 STORED = data.results("pruning")
@@ -41,12 +42,6 @@ def test_a_kept_file_has_the_size_and_the_weights_of_its_row(name):
 @pytest.mark.parametrize("name", KEPT)
 def test_a_kept_file_has_the_error_and_the_doubt_of_its_row(name):
     row, model = KEPT[name], storage.load(FOLDER / name)
-    (x, y), (letters, _) = data.load("mnist", "test"), data.load("notmnist", "test")
-    inside, outside = (uncertainty.predict(model, images) for images in (x, letters))
-    error = 100 * (1 - uncertainty.accuracy(inside, y))
-    assert error == pytest.approx(row["error"], abs=0.021)  # two images may be ties
-    assert uncertainty.nll(inside, y) == pytest.approx(row["nll"], abs=1e-4)
-    entropies = uncertainty.entropy(inside), uncertainty.entropy(outside)
-    assert uncertainty.auroc(*entropies) == pytest.approx(row["auroc"], abs=1e-4)
+    same_error_and_doubt(model, row)
     scores = {key: row[key] for key in foreign.KEYS}
     assert foreign.row(model) == pytest.approx(scores, abs=5e-4)

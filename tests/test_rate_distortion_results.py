@@ -1,8 +1,9 @@
 """The kept networks of chapter 25 are what their rows say."""
 
 import pytest
+from kept import same_error_and_doubt
 
-from uecompress import data, networks, storage, uncertainty
+from uecompress import data, networks, storage
 
 STORED = data.results("rate_distortion")
 FOLDER = data.folder() / "results" / "rate_distortion"
@@ -44,11 +45,4 @@ def test_a_kept_file_has_the_size_of_its_row_and_holds_codes(name):
 @pytest.mark.mnist
 @pytest.mark.parametrize("name", KEPT)
 def test_a_kept_file_has_the_error_and_the_doubt_of_its_row(name):
-    row, model = KEPT[name], storage.load(FOLDER / name)
-    (x, y), (letters, _) = data.load("mnist", "test"), data.load("notmnist", "test")
-    inside, outside = (uncertainty.predict(model, images) for images in (x, letters))
-    error = 100 * (1 - uncertainty.accuracy(inside, y))
-    assert error == pytest.approx(row["error"], abs=0.021)  # two images may be ties
-    assert uncertainty.nll(inside, y) == pytest.approx(row["nll"], abs=1e-4)
-    entropies = uncertainty.entropy(inside), uncertainty.entropy(outside)
-    assert uncertainty.auroc(*entropies) == pytest.approx(row["auroc"], abs=2e-4)
+    same_error_and_doubt(storage.load(FOLDER / name), KEPT[name])
