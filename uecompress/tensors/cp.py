@@ -25,7 +25,7 @@ from uecompress.tensors.arrays import (
 from uecompress.tensors.svd import check_rank
 
 # What is added to singular normal equations, the least that helps, where the largest entry is 1.
-RIDGES = (0, 1e-14, 1e-12, 1e-10)
+RIDGES = (1e-14, 1e-12, 1e-10)
 MOST = 10**6  # sweeps
 
 
@@ -37,9 +37,9 @@ def cp(a, rank, *, iterations=1000, tol=1e-10, seed=0):
     degenerate problem (de Silva and Lim, 2008).
 
     Where the tensor has fewer components than ``rank``, the normal equations of a step can be
-    singular. Then the iteration starts again with a ridge; the sum of all R components is the
-    tensor, to about 1e-9, but the components themselves are no longer unique, and some may have
-    the weight 0.
+    singular. Then the iteration starts again with ridges of three sizes, and the closest result
+    counts: the sum of all R components is the tensor, to about 1e-9, but the components themselves
+    are no longer unique, and some may have the weight 0.
 
     Args:
         a: a NumPy array or torch tensor (n₁, …, n_d), d ≥ 2, of float32 or float64; the iteration
@@ -87,8 +87,12 @@ def cp(a, rank, *, iterations=1000, tol=1e-10, seed=0):
 
 
 def _als(values, rank, iterations, tol, seed):
-    """The factors of tensorly's ``parafac``; with a ridge where it breaks down without one."""
-    for ridge in RIDGES:
+    """The factors of tensorly's ``parafac``; where it breaks down, the closest with a ridge.
+
+    A small ridge leaves more of the rounding errors, a large one is an error itself.
+    """
+    closest, best = None, math.inf
+    for ridge in (0, *RIDGES):
         rng = np.random.default_rng(seed)
         start = None, [torch.from_numpy(rng.standard_normal((n, rank))) for n in values.shape]
         settings = {"n_iter_max": iterations, "tol": tol, "init": start, "l2_reg": ridge}
@@ -99,9 +103,17 @@ def _als(values, rank, iterations, tol, seed):
                 _, factors = parafac(values, rank, **settings)
         except RuntimeError:  # torch.linalg.LinAlgError among them
             continue
-        if all(factor.isfinite().all() for factor in factors):
+        if not all(factor.isfinite().all() for factor in factors):
+            continue
+        if ridge == 0:
             return factors
-    raise ValueError(f"ALS broke down at rank {rank}: lower it or change the seed")
+        ones = torch.ones(rank, dtype=torch.float64)
+        error = (cp_full(ones, factors) - values).norm().item()
+        if error < best:
+            closest, best = factors, error
+    if closest is None:
+        raise ValueError(f"ALS broke down at rank {rank}: lower it or change the seed")
+    return closest
 
 
 def cp_full(weights, factors):
