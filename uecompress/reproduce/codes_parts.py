@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from uecompress import lowrank, networks
+from uecompress.pruning.masks import keep_top
 from uecompress.reproduce import bayesian
 
 BYTES = 4  # of a number that is stored as it is
@@ -26,12 +27,12 @@ def part(model, way, share, x=None):
     """
     model = networks.plain(model)
     layer, allowed = model.linear1, share * BYTES * model.linear1.weight.numel()
-    before = nn.Sequential(OrderedDict(flatten=nn.Flatten(), layer=layer))
     if way == "sparse":
         layer.weight.copy_(entries(layer.weight, count_of(layer.weight, allowed)))
         return model
+    before = nn.Sequential(OrderedDict(flatten=nn.Flatten(), layer=layer))
     if way == "low_rank":
-        after = pair(before, rank_of(before, allowed), x)
+        after = pair(before, rank_of(before, allowed, x), x)
     else:
         after = min(both(before, allowed, x), key=lambda found: distance(found, before, x))
     model.linear1 = after.layer
@@ -78,12 +79,12 @@ def distance(after, before, x):
     return (low_rank + sparse - before.layer.weight.double()).square().sum().item()
 
 
-def rank_of(before, allowed):
-    """The largest rank whose two factors take no more bytes."""
+def rank_of(before, allowed, x=None):
+    """The largest rank whose two factors take no more bytes, fitted as :func:`pair` does."""
     rank = int(allowed // (BYTES * sum(before.layer.weight.shape)))
 
     def size(rank):
-        return stored(*factors(pair(before, rank).layer))
+        return stored(*factors(pair(before, rank, x).layer))
 
     while size(rank + 1) <= allowed:  # columns of zeros take next to none
         rank += 1
@@ -92,10 +93,8 @@ def rank_of(before, allowed):
 
 def entries(weight, count):
     """The ``count`` entries of largest size, and zeros."""
-    places = weight.abs().flatten().argsort(descending=True, stable=True)[:count]
-    result = torch.zeros_like(weight)
-    result.view(-1)[places] = weight.reshape(-1)[places]
-    return result
+    keep = keep_top(weight.abs().flatten(), count).view(weight.shape)
+    return weight.masked_fill(~keep, 0)
 
 
 def count_of(weight, allowed):
