@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from uecompress import hashing
+from uecompress import hashing, networks
 from uecompress.exercises import check
 from uecompress.exercises import hashing as exercises
 
@@ -26,6 +26,16 @@ def test_pairs(says):
     assert "once" in says("pairs", [2 * each for each in found])
     assert "625" in says("pairs", [found[0], 999_000 / 2 / 2500])
     assert "both" in says("pairs", [found[0], 19980])
+
+
+def test_matrix(says):
+    small = hashing.structured(networks.lenet300(seed=0), ratio=32, seed=0).linear1
+    d, k = small.u.shape
+    assert d == 517
+    assert says("matrix", [k, 2 * d * k]) == "✓ correct"
+    assert "both" in says("matrix", [8, 4136])
+    assert "two times" in says("matrix", [16, 16544])
+    assert "whole" in says("matrix", [8, 8318])
 
 
 def test_gradient(says):

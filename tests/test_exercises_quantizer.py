@@ -18,15 +18,19 @@ def says(capsys):
 
 
 def test_codes(says):
-    numbers = torch.tensor([0.5, -0.31, 2.0]).double()
-    right = quantization.fake_quantize(numbers, 0.2, low=-7, high=7)
-    assert says("codes", right.tolist()) == "✓ correct"
-    assert "even neighbour" in says("codes", [0.6, -0.4, 1.4])
-    assert "clamped" in says("codes", [0.4, -0.4, 2])
-    assert "multiply" in says("codes", [2, -2, 7])
-    assert "cut off" in says("codes", [0.4, -0.2, 1.4])
+    numbers, w = torch.tensor([0.5, -0.31, 2.0]).double(), torch.tensor(5.5).double()
+    right = quantization.fake_quantize(numbers, 0.2, low=-7, high=7).tolist()
+    halves = [quantization.round_half_up(half).item() for half in ((w - 0.5) / 2, (w + 0.5) / 2)]
+    assert sum(halves) == quantization.round_half_up(w)
+    assert says("codes", right + halves) == "✓ correct"
+    assert "even neighbour" in says("codes", [0.6, -0.4, 1.4, *halves])
+    assert "clamped" in says("codes", [0.4, -0.4, 2, *halves])
+    assert "multiply" in says("codes", [2, -2, 7, *halves])
+    assert "cut off" in says("codes", [0.4, -0.2, 1.4, *halves])
     wider = quantization.fake_quantize(numbers, 1.4 / 7.5, low=-8, high=7)
-    assert "no code −8" in says("codes", wider.tolist())
+    assert "no code −8" in says("codes", wider.tolist() + halves)
+    assert "go up" in says("codes", [*right, ((w - 0.5) / 2).round().item(), 3])
+    assert "half a step" in says("codes", [*right, 2.75, 2.75])
 
 
 def test_affine(says):

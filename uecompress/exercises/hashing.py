@@ -19,6 +19,18 @@ def pairs():
     )
 
 
+def matrix():
+    """The rank of 266,200 weights in a matrix of side 517 at a ratio of 32, and its numbers."""
+    return Number(
+        [8, 8272],
+        {
+            "U and V both have numbers": [8, 4136],
+            "each rank has a column of U and a row of V: two times 517 numbers": [16, 16544],
+            "whole ranks only, and their numbers": [8, 8318],
+        },
+    )
+
+
 def gradient():
     """The gradient of the buckets, by the gradient of the weights."""
     draw = torch.Generator().manual_seed(0)

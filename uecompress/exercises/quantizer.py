@@ -8,15 +8,22 @@ from uecompress.exercises.number import Number
 
 
 def codes():
-    """0.5, −0.31 and 2 on a grid of four bits that ends at 1.4."""
+    """0.5, −0.31 and 2 on four bits that end at 1.4; the codes of the halves of 5.5 steps."""
+    right = [0.4, -0.4, 1.4, 3.0, 3.0]
     return Number(
-        [0.4, -0.4, 1.4],
+        right,
         {
-            "2.5 is a tie: the half goes to the even neighbour, 2": [0.6, -0.4, 1.4],
-            "beyond the end a code is clamped": [0.4, -0.4, 2.0],
-            "these are the codes: multiply by the scale": [2, -2, 7],
-            "round to the nearest code, do not cut off": [0.4, -0.2, 1.4],
-            "the scale is T / 7: there is no code −8": [0.56, -0.37333333, 1.30666667],
+            "2.5 is a tie: the half goes to the even neighbour, 2": [0.6, *right[1:]],
+            "beyond the end a code is clamped": [0.4, -0.4, 2.0, 3.0, 3.0],
+            "these are the codes: multiply the first three by the scale": [2, -2, 7, 3, 3],
+            "round to the nearest code, do not cut off": [0.4, -0.2, 1.4, 3.0, 3.0],
+            "the scale is T / 7: there is no code −8": [0.56, -0.37333333, 1.30666667, 3.0, 3.0],
+            "halves go up here: 2.5 becomes 3": [*right[:3], 2.0, 3.0],
+            "those are half and half: half a step lies between the two before they are halved": [
+                *right[:3],
+                2.75,
+                2.75,
+            ],
         },
     )
 
